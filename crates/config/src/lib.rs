@@ -1,0 +1,23 @@
+//! Prometheus' configuration file: the document as given, the typed view of what kvass uses, its
+//! hash, and the document a shard gets instead.
+
+mod config;
+mod error;
+mod glob;
+mod hash;
+mod http_client;
+mod inject_options;
+mod injection;
+mod scrape_config;
+mod yaml;
+
+pub use config::{Config, LoadContext};
+pub use error::ConfigError;
+pub use glob::glob;
+pub use hash::{ConfigHash, hash_of_text};
+pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};
+pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};
+pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
+pub use scrape_config::{
+    FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
+};

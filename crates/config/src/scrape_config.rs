@@ -1,0 +1,163 @@
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use kvass_model::{Params, TargetGroup};
+use kvass_relabel::RelabelConfig;
+
+use crate::HttpClientConfig;
+
+/// The typed view of one entry of `scrape_configs`: what kvass itself acts on, globals and defaults
+/// already applied. Everything else stays in the document and travels to the shards untouched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrapeConfig {
+    /// Unique over the main file and all included ones.
+    pub job_name: Arc<str>,
+    /// Keep exposed labels that collide with target labels.
+    pub honor_labels: bool,
+    /// URL parameters.
+    pub params: Params,
+    /// Never zero.
+    pub scrape_interval: Duration,
+    /// Never zero, never above the interval.
+    pub scrape_timeout: Duration,
+    /// Path of the metrics, not validated.
+    pub metrics_path: String,
+    /// `http` or `https`; Prometheus accepts anything at load.
+    pub scheme: String,
+    /// Limit on the decompressed body in bytes; `None` when unset here and in `global`.
+    pub body_size_limit: Option<u64>,
+    /// Series after metric relabelling above which a scrape fails; 0 = no limit.
+    pub sample_limit: u64,
+    /// Targets after relabelling above which every scrape of the job fails; 0 = no limit.
+    pub target_limit: u64,
+    /// Labels per series; 0 = no limit.
+    pub label_limit: u64,
+    /// Bytes of a label name; 0 = no limit.
+    pub label_name_length_limit: u64,
+    /// Bytes of a label value; 0 = no limit.
+    pub label_value_length_limit: u64,
+    /// Dropped targets kept for the API; 0 = all.
+    pub keep_dropped_targets: u64,
+    /// Ask targets for gzip.
+    pub enable_compression: bool,
+    /// Native histograms are scraped (decides the series count of protobuf bodies).
+    pub scrape_native_histograms: bool,
+    /// Classic buckets are kept beside native histograms.
+    pub always_scrape_classic_histograms: bool,
+    /// Classic histograms become one native series each.
+    pub convert_classic_histograms_to_nhcb: bool,
+    /// The `Accept` header a Prometheus of the configured line sends for this job.
+    pub accept: String,
+    /// Parser used by Prometheus 3 when the content type is missing or unknown.
+    pub fallback_scrape_protocol: Option<String>,
+    /// Whether UTF-8 metric and label names are legal in this job.
+    pub utf8_names: bool,
+    /// Rules over targets.
+    pub relabel_configs: Arc<Vec<RelabelConfig>>,
+    /// Rules over samples.
+    pub metric_relabel_configs: Arc<Vec<RelabelConfig>>,
+    /// How targets are reached.
+    pub http: HttpClientConfig,
+    /// Where targets come from, in file order, static sections last and merged.
+    pub service_discovery: Vec<SdConfig>,
+}
+
+/// One service discovery section of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SdConfig {
+    /// All `static_configs` of the job; group sources "0", "1", … in file order.
+    Static(Vec<TargetGroup>),
+    /// One entry of `file_sd_configs`.
+    File(FileSdConfig),
+    /// One entry of `http_sd_configs`.
+    Http(HttpSdConfig),
+    /// One entry of `kubernetes_sd_configs`.
+    Kubernetes(Box<KubernetesSdConfig>),
+    /// A mechanism that Prometheus knows and kvass has no code for yet; holds the key, for example
+    /// `consul_sd_configs`.
+    Unsupported(String),
+}
+
+/// Targets from files, re-read on change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileSdConfig {
+    /// Absolute glob patterns ending in `.json`, `.yml` or `.yaml`.
+    pub files: Vec<String>,
+    /// Fallback rhythm of re-reading.
+    pub refresh_interval: Duration,
+}
+
+/// Targets from an HTTP endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpSdConfig {
+    /// Endpoint answering a JSON list of target groups.
+    pub url: String,
+    /// Rhythm of polling, and the client's timeout.
+    pub refresh_interval: Duration,
+    /// How the endpoint is reached.
+    pub http: HttpClientConfig,
+}
+
+/// Targets from a Kubernetes API server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KubernetesSdConfig {
+    /// `pod`, `node`, `service`, `endpoints`, `endpointslice` or `ingress`.
+    pub role: KubernetesRole,
+    /// API server; `None` means the in-cluster service account (or `kubeconfig_file`).
+    pub api_server: Option<String>,
+    /// Absolute path of a kubeconfig.
+    pub kubeconfig_file: Option<PathBuf>,
+    /// How the API server is reached.
+    pub http: HttpClientConfig,
+    /// Namespaces to watch; empty (and not `own_namespace`) means all.
+    pub namespaces: Vec<String>,
+    /// Also watch the namespace of the pod kvass runs in.
+    pub own_namespace: bool,
+    /// Selectors per role.
+    pub selectors: Vec<KubernetesSelector>,
+    /// `attach_metadata.node`.
+    pub attach_node_metadata: bool,
+    /// `attach_metadata.namespace`.
+    pub attach_namespace_metadata: bool,
+}
+
+/// What a Kubernetes discovery lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KubernetesRole {
+    /// Nodes.
+    Node,
+    /// Pods.
+    Pod,
+    /// Services.
+    Service,
+    /// Endpoints.
+    Endpoints,
+    /// Endpoint slices.
+    EndpointSlice,
+    /// Ingresses.
+    Ingress,
+}
+
+impl KubernetesRole {
+    /// The word used in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KubernetesRole::Node => "node",
+            KubernetesRole::Pod => "pod",
+            KubernetesRole::Service => "service",
+            KubernetesRole::Endpoints => "endpoints",
+            KubernetesRole::EndpointSlice => "endpointslice",
+            KubernetesRole::Ingress => "ingress",
+        }
+    }
+}
+
+/// Label and field selector for the objects of one role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesSelector {
+    /// Objects it applies to.
+    pub role: KubernetesRole,
+    /// Label selector, empty for all.
+    pub label: String,
+    /// Field selector, empty for all.
+    pub field: String,
+}

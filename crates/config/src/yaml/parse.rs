@@ -1,0 +1,251 @@
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+    path::Path,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+
+use super::{Entry, Node, Position, Scalar, Value};
+use crate::ConfigError;
+
+/// Nesting beyond which a document is refused; no real one comes near, and recursion over the tree stays shallow.
+const MAX_DEPTH: usize = 100;
+/// Nodes that aliases and merge keys may add to what is written.
+const ALIAS_BUDGET: usize = 1_000_000;
+const CORE_TAG: &str = "tag:yaml.org,2002:";
+
+/// The first document of a text.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// Null when the text holds nothing but comments.
+    pub(crate) root: Node,
+    /// More documents follow; Prometheus ignores them.
+    pub(crate) more: bool,
+}
+
+/// Reads the first document of `text`; `file` names it in errors.
+pub(crate) fn parse(text: &str, file: &Path) -> Result<Document, ConfigError> {
+    let options = granit_parser::options! {
+        emit_comments: false,
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+        // libyaml, which Prometheus uses, does not add a line feed that is not there.
+        block_scalar_eof_without_line_feed: true,
+    };
+    let mut parser = Parser::new_from_str_with_options(text, options);
+    let mut builder = Builder { file, open: Vec::new(), anchors: HashMap::new(), budget: ALIAS_BUDGET, root: None };
+    for next in parser.by_ref() {
+        let (event, span) = next.map_err(|e| builder.error(position(e.marker()), format!("not valid YAML: {}", e.info())))?;
+        if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
+            break;
+        }
+        builder.event(event, position(&span.start))?;
+    }
+    let more = matches!(parser.next(), Some(Ok((Event::DocumentStart(..), _))));
+    let root = builder.root.unwrap_or_else(|| Node::scalar(Scalar::plain("")));
+    Ok(Document { root, more })
+}
+
+fn position(marker: &Marker) -> Position {
+    Position { line: marker.line(), column: marker.col() + 1 }
+}
+
+/// A collection whose end has not been read yet.
+struct Open {
+    at: Position,
+    anchor: usize,
+    /// Levels of nesting below this collection.
+    height: usize,
+    content: Content,
+}
+
+enum Content {
+    List(Vec<Node>),
+    Map { entries: Vec<Entry>, merges: Vec<Node>, key: Option<(Scalar, Position)> },
+}
+
+/// What an anchor names.
+struct Anchored {
+    node: Node,
+    size: usize,
+    height: usize,
+}
+
+struct Builder<'a> {
+    file: &'a Path,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Anchored>,
+    budget: usize,
+    root: Option<Node>,
+}
+
+impl Builder<'_> {
+    fn event(&mut self, event: Event<'_>, at: Position) -> Result<(), ConfigError> {
+        match event {
+            Event::DocumentStart(_, Some(version)) if (version.major, version.minor) != (1, 1) => {
+                Err(self.error(at, format!("%YAML {}.{}: Prometheus reads YAML 1.1 only", version.major, version.minor)))
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let scalar = self.scalar(&text, style, tag.as_deref(), at)?;
+                self.add(Node { value: Value::Scalar(scalar), at }, anchor, 0)
+            }
+            Event::Alias(id) => {
+                let Some(Anchored { node, size, height }) = self.anchors.get(&id) else {
+                    return Err(self.error(at, "the alias refers to the value it is part of"));
+                };
+                let (node, size, height) = (node.clone(), *size, *height);
+                self.budget = match self.budget.checked_sub(size) {
+                    Some(rest) => rest,
+                    None => return Err(self.error(at, format!("aliases add more than {ALIAS_BUDGET} values"))),
+                };
+                self.add(node, 0, height)
+            }
+            Event::SequenceStart(_, anchor, _) => self.start(Content::List(Vec::new()), at, anchor),
+            Event::MappingStart(_, anchor, _) => {
+                self.start(Content::Map { entries: Vec::new(), merges: Vec::new(), key: None }, at, anchor)
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            _ => Ok(()),
+        }
+    }
+
+    fn start(&mut self, content: Content, at: Position, anchor: usize) -> Result<(), ConfigError> {
+        if let Some(Open { content: Content::Map { key: None, .. }, .. }) = self.open.last() {
+            return Err(self.error(at, "a mapping key must be a scalar"));
+        }
+        self.open.push(Open { at, anchor, height: 0, content });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), ConfigError> {
+        let Some(Open { at, anchor, height, content }) = self.open.pop() else { return Ok(()) };
+        let value = match content {
+            Content::List(items) => Value::List(items),
+            Content::Map { entries, merges, .. } => {
+                self.refuse_duplicates(&entries)?;
+                Value::Map(merged(entries, merges))
+            }
+        };
+        self.add(Node { value, at }, anchor, height + 1)
+    }
+
+    /// Hangs a complete node where it belongs; `height` is how deep it nests.
+    fn add(&mut self, node: Node, anchor: usize, height: usize) -> Result<(), ConfigError> {
+        if self.open.len() + height > MAX_DEPTH {
+            return Err(self.error(node.at, format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        if anchor != 0 {
+            self.anchors.insert(anchor, Anchored { node: node.clone(), size: size(&node), height });
+        }
+        let at = node.at;
+        let Some(parent) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        parent.height = parent.height.max(height);
+        match &mut parent.content {
+            Content::List(items) => items.push(node),
+            Content::Map { entries, merges, key } => match (key.take(), node.value) {
+                (None, Value::Scalar(scalar)) => *key = Some((scalar, at)),
+                (None, _) => return Err(self.error(at, "a mapping key must be a scalar")),
+                (Some((name, name_at)), value) => {
+                    let value = Node { value, at };
+                    if name.plain && name.text == "<<" {
+                        match value.value {
+                            Value::Map(_) => merges.push(value),
+                            Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => merges.extend(items),
+                            _ => return Err(self.error(name_at, "expected a mapping, or a list of mappings, to be merged")),
+                        }
+                    } else {
+                        entries.push(Entry { key: name, at: name_at, value });
+                    }
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn refuse_duplicates(&self, entries: &[Entry]) -> Result<(), ConfigError> {
+        let mut lines = HashMap::new();
+        for Entry { key, at, .. } in entries {
+            if let Some(first) = lines.insert(key.text.as_str(), at.line) {
+                let mut path = self.path();
+                push_key(&mut path, &key.text);
+                return Err(self.error(*at, format!("given twice, the first time on line {first}")).with_key(path));
+            }
+        }
+        Ok(())
+    }
+
+    fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: Position) -> Result<Scalar, ConfigError> {
+        let plain = style == ScalarStyle::Plain;
+        let Some(tag) = tag else { return Ok(Scalar { text: text.to_owned(), plain }) };
+        if tag.handle() != CORE_TAG {
+            // The non-specific tag `!` makes a string of anything; other private tags mean nothing here.
+            return Ok(Scalar { text: text.to_owned(), plain: plain && !tag.suffix().is_empty() });
+        }
+        match tag.suffix() {
+            "str" => Ok(Scalar::text(text)),
+            "binary" => {
+                let bytes: String = text.split_whitespace().collect();
+                let decoded = STANDARD.decode(bytes).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                decoded.map(Scalar::text).ok_or_else(|| self.error(at, "!!binary: expected base64 of UTF-8 text"))
+            }
+            "int" | "float" | "bool" | "null" if !plain => {
+                // What a number, boolean or null may consist of; anything else could not be written plain.
+                let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._~".contains(&b));
+                if fits { Ok(Scalar::plain(text)) } else { Err(self.error(at, format!("expected a value that is !!{}", tag.suffix()))) }
+            }
+            _ => Ok(Scalar { text: text.to_owned(), plain }),
+        }
+    }
+
+    fn error(&self, at: Position, message: impl Into<String>) -> ConfigError {
+        ConfigError::new(self.file, at.line, at.column, message).with_key(self.path())
+    }
+
+    /// Where in the document the reader is: `scrape_configs[2].job_name`.
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for open in &self.open {
+            match &open.content {
+                // Writing to a String cannot fail.
+                Content::List(items) => _ = write!(path, "[{}]", items.len()),
+                Content::Map { key: Some((key, _)), .. } => push_key(&mut path, &key.text),
+                Content::Map { key: None, .. } => {}
+            }
+        }
+        path
+    }
+}
+
+fn push_key(path: &mut String, key: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(key);
+}
+
+/// Adds the pairs of `merges` whose keys are not there yet; an earlier merge wins over a later one.
+fn merged(mut entries: Vec<Entry>, merges: Vec<Node>) -> Vec<Entry> {
+    if merges.is_empty() {
+        return entries;
+    }
+    let mut known: HashSet<String> = entries.iter().map(|entry| entry.key.text.clone()).collect();
+    for merge in merges {
+        if let Value::Map(merged) = merge.value {
+            entries.extend(merged.into_iter().filter(|entry| known.insert(entry.key.text.clone())));
+        }
+    }
+    entries
+}
+
+fn size(node: &Node) -> usize {
+    match &node.value {
+        Value::Scalar(_) => 1,
+        Value::List(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Map(entries) => 1 + entries.iter().map(|entry| 1 + size(&entry.value)).sum::<usize>(),
+    }
+}

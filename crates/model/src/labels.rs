@@ -1,0 +1,212 @@
+use std::{fmt, sync::Arc};
+
+/// Prefix under which a label whose name Prometheus 2 does not accept travels to a shard; the injected
+/// configuration strips it again.
+pub const INVALID_LABEL_PREFIX: &str = "__invalid_label_";
+
+/// Whether `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`, the only label names Prometheus 2 knows.
+pub fn is_legacy_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether `name` matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, the only metric names Prometheus 2 knows.
+pub fn is_legacy_metric_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+}
+
+/// An immutable label set: names unique and sorted bytewise, no empty values (an empty value and an
+/// absent label are the same thing in Prometheus). Cloning copies a pointer.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Arc<Vec<(String, String)>>);
+
+impl Labels {
+    /// The value of `name`, if the label is present.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let index = self.0.binary_search_by(|(n, _)| n.as_str().cmp(name)).ok()?;
+        Some(&self.0[index].1)
+    }
+
+    /// Name and value pairs in name order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + DoubleEndedIterator + Clone {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// Number of labels.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no label at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The labels for which `keep` holds of the name.
+    pub fn filter(&self, mut keep: impl FnMut(&str) -> bool) -> Labels {
+        Labels(Arc::new(self.0.iter().filter(|(n, _)| keep(n)).cloned().collect()))
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Written as Prometheus writes a label set: `{a="b", c="d"}`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        pairs.into_iter().collect::<LabelsBuilder>().build()
+    }
+}
+
+impl<N: Into<String>, V: Into<String>, const L: usize> From<[(N, V); L]> for Labels {
+    fn from(pairs: [(N, V); L]) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+/// A label set under construction. Setting a label to the empty string removes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelsBuilder(Vec<(String, String)>);
+
+impl LabelsBuilder {
+    /// No labels.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of `name`, if the label is present.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let index = self.position(name).ok()?;
+        Some(&self.0[index].1)
+    }
+
+    /// Sets `name` to `value`; an empty value removes the label.
+    pub fn set(&mut self, name: &str, value: &str) {
+        match self.position(name) {
+            Ok(index) if value.is_empty() => {
+                self.0.remove(index);
+            }
+            Ok(index) => {
+                let slot = &mut self.0[index].1;
+                slot.clear();
+                slot.push_str(value);
+            }
+            Err(_) if value.is_empty() => {}
+            Err(index) => self.0.insert(index, (name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// Sets `name` to `value` unless the label is present already.
+    pub fn set_if_absent(&mut self, name: &str, value: &str) {
+        if self.get(name).is_none() {
+            self.set(name, value);
+        }
+    }
+
+    /// Removes a label; absent ones are ignored.
+    pub fn remove(&mut self, name: &str) {
+        if let Ok(index) = self.position(name) {
+            self.0.remove(index);
+        }
+    }
+
+    /// Keeps the labels for which `keep` holds of the name.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.0.retain(|(name, _)| keep(name));
+    }
+
+    /// Name and value pairs in name order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
+    /// Whether there is no label at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Number of labels.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Removes all labels, keeping the memory.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The finished label set.
+    pub fn build(self) -> Labels {
+        Labels(Arc::new(self.0))
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(n, _)| n.as_str().cmp(name))
+    }
+}
+
+impl From<&Labels> for LabelsBuilder {
+    fn from(labels: &Labels) -> Self {
+        LabelsBuilder(labels.0.as_ref().clone())
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for LabelsBuilder {
+    /// Later pairs win over earlier ones of the same name.
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut builder = LabelsBuilder::new();
+        for (name, value) in pairs {
+            builder.set(&name.into(), &value.into());
+        }
+        builder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_sorted_unique_and_without_empty_values() {
+        let labels = Labels::from([("b", "1"), ("a", "2"), ("b", "3"), ("c", "")]);
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
+        assert_eq!(labels.get("c"), None);
+        assert_eq!(labels.to_string(), r#"{a="2", b="3"}"#);
+    }
+
+    #[test]
+    fn an_empty_value_deletes() {
+        let mut builder = LabelsBuilder::from(&Labels::from([("a", "1"), ("b", "2")]));
+        builder.set("a", "");
+        builder.set("x", "");
+        builder.set_if_absent("b", "9");
+        assert_eq!(builder.build(), Labels::from([("b", "2")]));
+    }
+
+    #[test]
+    fn legacy_names() {
+        for (name, label, metric) in
+            [("a", true, true), ("_1", true, true), ("a:b", false, true), ("1a", false, false), ("", false, false), ("é", false, false)]
+        {
+            assert_eq!(is_legacy_label_name(name), label, "{name}");
+            assert_eq!(is_legacy_metric_name(name), metric, "{name}");
+        }
+    }
+}

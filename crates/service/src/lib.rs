@@ -1,0 +1,14 @@
+//! Plumbing that the coordinator and the sidecar share: the configuration file and its reloading,
+//! watching of files, metrics, logs, signals.
+
+pub mod config_file;
+pub mod file_watcher;
+pub mod logging;
+pub mod metrics;
+mod process_metrics;
+pub mod shutdown;
+mod write_file;
+
+pub use config_file::{ConfigFile, LoadError, ReloadState};
+pub use file_watcher::FileWatcher;
+pub use write_file::write_atomically;
