@@ -182,6 +182,27 @@ pub struct ExtraConfig {
     pub stop_scrape_reason: String,
 }
 
+/// Answer of `GET /api/v1/status/extra_config`: a JSON document inside a string.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraConfigAnswer {
+    /// The document.
+    #[serde(default)]
+    pub json: String,
+}
+
+impl ExtraConfigAnswer {
+    /// Wraps the settings.
+    pub fn new(config: &ExtraConfig) -> Self {
+        // A struct of strings always has a JSON form.
+        ExtraConfigAnswer { json: serde_json::to_string(config).unwrap_or_default() }
+    }
+
+    /// The settings inside, if they are readable.
+    pub fn config(&self) -> Option<ExtraConfig> {
+        serde_json::from_str(&self.json).ok()
+    }
+}
+
 /// Answer of `GET /api/v1/status/config`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawConfig {

@@ -1,2 +1,7 @@
-//! Placeholder.
+//! kvass: shards a Prometheus.
+
+mod flags;
+mod generator;
+mod options;
+
 fn main() {}

@@ -1,87 +1,201 @@
 use std::{
+    collections::HashMap,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use kvass_model::{Labels, PrometheusLine};
 
-use crate::{ConfigError, ConfigHash, Injection, ScrapeConfig, hash_of_text};
+use crate::{
+    ConfigError, ConfigHash, Injection, SELF_MONITOR_JOB, ScrapeConfig,
+    cursor::Cursor,
+    decode::{self, Globals},
+    injection, mask, paths,
+    schema::{self, INCLUDED, Kind, MAIN},
+    yaml::{Node, emit, parse},
+};
 
-/// What [`Config::parse`] needs to know or ask besides the text.
+/// What [`Config::parse`] needs to know or ask besides the text: this crate does no I/O.
 pub struct LoadContext<'a> {
-    /// The main file: names it in errors, and its folder resolves relative paths.
+    /// The main file: names it in errors, and its folder resolves relative paths. Give an absolute one, or the resolved
+    /// paths are relative to the working directory.
     pub path: PathBuf,
-    /// Whose rules apply.
+    /// Whose rules apply where Prometheus 2 and 3 differ.
     pub line: PrometheusLine,
-    /// Looks up an environment variable.
+    /// Looks up an environment variable, for `global.external_labels`.
     pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// Expands one pattern of `scrape_config_files` and reads the files.
+    /// Expands one pattern of `scrape_config_files`, by the rules of Go's `filepath.Glob`, and reads the files. Matching
+    /// nothing is no error.
     pub read_glob: &'a dyn Fn(&str) -> std::io::Result<Vec<(PathBuf, String)>>,
 }
 
-/// A loaded configuration; immutable.
-#[derive(Debug)]
+/// A configuration that Prometheus of the given line would load, and the typed view of its jobs. Immutable; share it in
+/// an [`Arc`].
 pub struct Config {
     text: String,
     path: PathBuf,
+    line: PrometheusLine,
+    /// The documents, main one first, with relative paths resolved.
+    main: Node,
+    included: Vec<Node>,
     hash: ConfigHash,
+    text_hash: ConfigHash,
     external_labels: Labels,
     jobs: Vec<Arc<ScrapeConfig>>,
+    by_name: HashMap<Arc<str>, usize>,
     warnings: Vec<String>,
     files: Vec<PathBuf>,
 }
 
 impl Config {
-    /// Loads a configuration.
+    /// Loads a configuration: the main text and the files it includes.
+    ///
+    /// # Errors
+    /// Whatever Prometheus would refuse of `global`, scrape jobs, their HTTP clients, discovery and relabel rules, and the
+    /// plain rules of the other sections. A text of nothing but white space is refused although Prometheus takes it for
+    /// all defaults: it is how a file looks that is just being written, and would end every scrape.
     pub fn parse(text: &str, context: &LoadContext<'_>) -> Result<Config, ConfigError> {
-        Ok(Config {
-            text: text.to_owned(),
-            path: context.path.clone(),
-            hash: hash_of_text(text)?,
-            external_labels: Labels::default(),
-            jobs: Vec::new(),
-            warnings: Vec::new(),
-            files: vec![context.path.clone()],
-        })
+        let path = &context.path;
+        if text.trim().is_empty() {
+            return Err(ConfigError::new(path, 0, 0, "is empty; a configuration without any setting is written {}"));
+        }
+        let document = parse(text, path)?;
+        let text_hash = ConfigHash::of(&document.root, &[]);
+        let mut main = document.root.clone();
+        check_and_resolve(&MAIN, &mut main, path, context.line)?;
+
+        let root = Cursor::root(path, &main);
+        let no_globals = Node::empty_map();
+        let globals = root.get("global").unwrap_or_else(|| root.child("global", &no_globals));
+        let globals = Globals::read(globals, context.line, context.env)?;
+        let mut loader = Jobs::default();
+        loader.add(root, &globals)?;
+        decode::check_alerting(root, &globals)?;
+        decode::check_remote(root, &globals)?;
+        decode::check_tracing(root)?;
+        decode::check_storage(root)?;
+        decode::check_otlp(root, &globals)?;
+        if document.more {
+            loader.warnings.push("only the first YAML document of the file is used".to_owned());
+        }
+
+        let mut files = vec![path.clone()];
+        let (mut original, mut included) = (Vec::new(), Vec::new());
+        for pattern in root.get("scrape_config_files").iter().flat_map(|list| list.items()) {
+            let text = pattern.node().as_scalar().map(|scalar| scalar.as_text()).unwrap_or_default();
+            files.extend(paths::folder_of_pattern(text));
+            for (file, text) in (context.read_glob)(text).map_err(|e| pattern.error("cannot be read").with_source(e))? {
+                let mut document = parse(&text, &file)?.root;
+                original.push(document.clone());
+                check_and_resolve(&INCLUDED, &mut document, &file, context.line)?;
+                loader.add(Cursor::root(&file, &document), &globals)?;
+                included.push(document);
+                files.push(file);
+            }
+        }
+        if loader.by_name.contains_key(SELF_MONITOR_JOB) {
+            loader.warnings.push(format!("job {SELF_MONITOR_JOB} is the user's: shards get no self-monitor job of that name"));
+        }
+
+        let hash = ConfigHash::of(&document.root, &original.iter().collect::<Vec<_>>());
+        let Jobs { jobs, by_name, warnings } = loader;
+        let external_labels = globals.external_labels;
+        let (text, path, line) = (text.to_owned(), path.clone(), context.line);
+        Ok(Config { text, path, line, main, included, hash, text_hash, external_labels, jobs, by_name, warnings, files })
     }
-    /// The text as given.
+
+    /// The main file's text, as given; with its secrets.
     pub fn text(&self) -> &str {
         &self.text
     }
-    /// The document without secrets.
+
+    /// The main document to be shown: every secret replaced by `<secret>`, passwords in URLs by `xxxxx`, relative paths
+    /// resolved. Written anew, because comments may hold secrets, too.
     pub fn masked_text(&self) -> String {
-        String::new()
+        let mut root = self.main.clone();
+        mask::mask(&mut root);
+        emit(&root)
     }
+
     /// The main file.
     pub fn path(&self) -> &Path {
         &self.path
     }
-    /// Digest of everything but external labels.
+
+    /// Digest of the main and the included documents.
     pub fn hash(&self) -> &ConfigHash {
         &self.hash
     }
+
+    /// Digest of the main document alone: what [`hash_of_text`](crate::hash_of_text) answers for [`Config::text`].
+    pub fn text_hash(&self) -> &ConfigHash {
+        &self.text_hash
+    }
+
     /// `global.external_labels`, environment references expanded.
     pub fn external_labels(&self) -> &Labels {
         &self.external_labels
     }
-    /// All jobs in file order.
+
+    /// All jobs: those of the main file, then those of the included ones, each in file order.
     pub fn jobs(&self) -> &[Arc<ScrapeConfig>] {
         &self.jobs
     }
+
     /// The job of that name.
     pub fn job(&self, name: &str) -> Option<&Arc<ScrapeConfig>> {
-        self.jobs.iter().find(|job| &*job.job_name == name)
+        self.by_name.get(name).map(|index| &self.jobs[*index])
     }
+
     /// What the user should know although the configuration is usable.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
-    /// Files and folders to be watched.
+
+    /// What to watch for changes: the main file, the included files and the folders in which more may turn up.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
-    /// The document for a shard's Prometheus.
-    pub fn inject(&self, _injection: &Injection) -> String {
-        String::new()
+
+    /// The document for a shard's Prometheus: the user's with its jobs rewritten, everything else as it was, scalars letter
+    /// by letter and secrets included. Relative paths are resolved, `scrape_config_files` is inlined.
+    pub fn inject(&self, injection: &Injection) -> String {
+        let included: Vec<&Node> = self.included.iter().collect();
+        emit(&injection::inject(&self.main, &included, injection, self.line))
+    }
+}
+
+/// Leaves out the texts, which hold secrets.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("path", &self.path).field("hash", &self.hash).field("jobs", &self.jobs.len()).finish_non_exhaustive()
+    }
+}
+
+fn check_and_resolve(kind: &'static Kind, root: &mut Node, file: &Path, line: PrometheusLine) -> Result<(), ConfigError> {
+    schema::check(kind, Cursor::root(file, root), line)?;
+    paths::resolve(kind, root, file.parent().unwrap_or(Path::new("")));
+    Ok(())
+}
+
+#[derive(Default)]
+struct Jobs {
+    jobs: Vec<Arc<ScrapeConfig>>,
+    by_name: HashMap<Arc<str>, usize>,
+    warnings: Vec<String>,
+}
+
+impl Jobs {
+    /// Adds the jobs of one document.
+    fn add(&mut self, root: Cursor<'_>, globals: &Globals) -> Result<(), ConfigError> {
+        for item in root.get("scrape_configs").iter().flat_map(|list| list.items()) {
+            let job = decode::job(item, globals, &mut self.warnings)?;
+            if self.by_name.insert(job.job_name.clone(), self.jobs.len()).is_some() {
+                return Err(item.error_at("job_name", "given to two jobs"));
+            }
+            self.jobs.push(Arc::new(job));
+        }
+        Ok(())
     }
 }

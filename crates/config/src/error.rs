@@ -35,6 +35,11 @@ impl ConfigError {
         self
     }
 
+    pub(crate) fn moved_to(mut self, line: usize, column: usize) -> Self {
+        (self.place.line, self.place.column) = (line, column);
+        self
+    }
+
     pub(crate) fn with_value(mut self, value: impl Into<String>) -> Self {
         self.value = Some(value.into());
         self

@@ -1,14 +1,26 @@
 //! Prometheus' configuration file: the document as given, the typed view of what kvass uses, its
 //! hash, and the document a shard gets instead.
+//!
+//! A text becomes a tree of nodes that keep the text of every scalar (`yaml`). The tree is checked against the keys
+//! Prometheus knows (`schema`), typed values are read from it (`decode`), and edits of the same tree yield what a shard
+//! or a reader of the API gets. No I/O: the caller reads files and the environment.
 
 mod config;
+mod cursor;
+mod decode;
+mod environment;
 mod error;
 mod glob;
 mod hash;
 mod http_client;
 mod inject_options;
 mod injection;
+mod mask;
+mod paths;
+mod scalar;
+mod schema;
 mod scrape_config;
+mod url_text;
 mod yaml;
 
 pub use config::{Config, LoadContext};

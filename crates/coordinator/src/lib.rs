@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The coordinator: discovers all targets, learns their sizes, divides them among shards and changes the
+//! number of shards.
+//!
+//! Data flows in one direction: configuration → discovery → [`catalog`] → [`explore`] → [`observe`] (into
+//! [`memory`]) → plan → apply ([`cycle`]) → [`published`], which the API ([`web`]) shows. The loop that
+//! drives it is in [`coordinator`]. Nothing here chooses: decisions are `kvass-plan`'s.
+
+mod catalog;
+mod coordinator;
+mod cycle;
+mod explore;
+mod extra;
+mod memory;
+mod metrics;
+mod observe;
+mod options;
+mod published;
+mod shards;
+mod web;
+
+pub use coordinator::{BuildError, Coordinator};
+pub use options::{KubernetesShards, Options, ProcessShards, ShardOptions};
+pub use web::PATHS;

@@ -152,7 +152,11 @@ mod tests {
             let of = |line, fallback| Format::of_content_type(Some(content_type), line, fallback);
             assert_eq!(of(PrometheusLine::V2, None), known.or(Some(Text)), "{content_type:?} on 2.x");
             assert_eq!(of(PrometheusLine::V3, None), known, "{content_type:?} on 3.x");
-            assert_eq!(of(PrometheusLine::V3, Some("OpenMetricsText0.0.1")), known.or(Some(OpenMetrics)), "{content_type:?}, fallback");
+            assert_eq!(
+                of(PrometheusLine::V3, Some("OpenMetricsText0.0.1")),
+                known.or(Some(OpenMetrics)),
+                "{content_type:?}, fallback"
+            );
         }
     }
 

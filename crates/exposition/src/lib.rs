@@ -1,53 +1,45 @@
 //! Exposition formats to series counts.
+//!
+//! A [`SeriesCounter`] watches the bytes of a scrape pass by and says how many series Prometheus will
+//! store, before and after `metric_relabel_configs`, or why it will reject the body. It reads what
+//! Prometheus reads, deviations from the published formats included, because a target that kvass calls
+//! up and Prometheus calls down (or the reverse) is worse than either.
+//!
+//! Every body is checked against the grammar. Labels are only assembled where something depends on
+//! them: metric relabelling, label limits, names that are not plainly legal, histogram conversion.
+//!
+//! ```
+//! use kvass_exposition::{CountOptions, SeriesCounter};
+//!
+//! let mut counter = SeriesCounter::new(CountOptions::default());
+//! counter.push(b"# TYPE requests counter\nrequests{code=\"200\"} 1\nreque")?;
+//! counter.push(b"sts{code=\"500\"} 2\n")?;
+//! assert_eq!(counter.finish()?.count.total, 2);
+//! # Ok::<_, kvass_exposition::CountError>(())
+//! ```
+//!
+//! The crate knows no I/O: decompression, body limits and timeouts are the caller's.
+
+mod counter;
+mod cursor;
+mod entry;
+mod error;
+mod families;
+mod format;
+mod histogram;
+mod judge;
+mod lines;
+mod nhcb;
+mod number;
+mod openmetrics;
 mod options;
-use std::collections::BTreeMap;
-use kvass_model::{PrometheusLine, SeriesCount};
+mod sample;
+mod sample_labels;
+mod tally;
+mod text;
+mod wire;
+
+pub use counter::{Counts, SeriesCounter};
+pub use error::{CountError, Refusal};
+pub use format::Format;
 pub use options::CountOptions;
-/// Format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Text.
-    Text,
-    /// OpenMetrics.
-    OpenMetrics,
-    /// Protobuf.
-    Protobuf,
-}
-impl Format {
-    /// Which parser Prometheus uses.
-    pub fn of_content_type(_content_type: Option<&str>, _line: PrometheusLine, _fallback: Option<&str>) -> Option<Format> {
-        Some(Format::Text)
-    }
-}
-/// Counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Series after and before relabelling.
-    pub count: SeriesCount,
-    /// Per metric.
-    pub metrics: BTreeMap<String, SeriesCount>,
-}
-/// Error.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct CountError(String);
-/// Counter.
-pub struct SeriesCounter {
-    options: CountOptions,
-    counts: Counts,
-}
-impl SeriesCounter {
-    /// New.
-    pub fn new(options: CountOptions) -> Self {
-        Self { options, counts: Counts::default() }
-    }
-    /// Push.
-    pub fn push(&mut self, _chunk: &[u8]) -> Result<(), CountError> {
-        let _ = &self.options;
-        Ok(())
-    }
-    /// Finish.
-    pub fn finish(self) -> Result<Counts, CountError> {
-        Ok(self.counts)
-    }
-}

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use kvass_model::{Health, TargetHash, TargetState};
 
-use crate::{Decision, working::Working};
+use crate::{Decision, Transfer, working::Working};
 
 /// Drops targets that are not active any more.
 pub(crate) fn garbage(working: &mut Working<'_>) {
@@ -44,6 +44,9 @@ fn release_all_but_best(working: &mut Working<'_>, target: TargetHash, state: Ta
     let keeper = holders.iter().copied().max_by_key(|shard| worth(working, target, *shard))?;
     for shard in holders.into_iter().filter(|shard| *shard != keeper) {
         working.remove(target, shard);
+        // Resting, it is not sent back to the shard that has just let go.
+        let now = working.snapshot.now;
+        working.rest(target, Transfer { from: shard, to: keeper, since: now, ended: None });
         working.decisions.push(Decision::DoubleReleased { target, shard, keeper });
     }
     Some(keeper)

@@ -15,9 +15,10 @@ use kvass_model::{Health, TargetHash, TargetState};
 
 use crate::{Decision, Transfer, working::Working};
 
-/// How long a target whose hand-over was taken back is left alone: long enough not to repeat a move that
-/// cannot work, short enough to try again while somebody is still looking at it.
-pub const REST_AFTER_TAKE_BACK: Duration = Duration::from_secs(600);
+/// How long a target is left alone after a hand-over has ended, finished or taken back: long enough not to
+/// send it to and fro, or to repeat a move that cannot work; short enough to try again while somebody is
+/// still looking at it.
+pub const REST_AFTER_MOVE: Duration = Duration::from_secs(600);
 
 /// What a hand-over may take beyond the scrapes it waits for: delivering the list to the destination,
 /// its Prometheus reading it, and the coordinator seeing the result.
@@ -27,11 +28,11 @@ const SLACK: Duration = Duration::from_secs(30);
 pub(crate) fn hand_overs(working: &mut Working<'_>) {
     let remembered = std::mem::take(&mut working.transfers);
     for (target, transfer) in &remembered {
-        let Some(taken_back) = transfer.taken_back else { continue };
+        let Some(ended) = transfer.ended else { continue };
         // A clock that was set back must not keep a target from moving for years.
-        let taken_back = taken_back.min(working.snapshot.now);
-        if working.elapsed(taken_back) <= REST_AFTER_TAKE_BACK {
-            working.transfers.insert(*target, Transfer { taken_back: Some(taken_back), ..*transfer });
+        let ended = ended.min(working.snapshot.now);
+        if working.elapsed(ended) <= REST_AFTER_MOVE {
+            working.transfers.insert(*target, Transfer { ended: Some(ended), ..*transfer });
         }
     }
     for target in working.contested() {
@@ -40,12 +41,12 @@ pub(crate) fn hand_overs(working: &mut Working<'_>) {
             shards.next().filter(|_| shards.next().is_none())
         };
         let (Some(from), Some(to)) = (in_state(TargetState::InTransfer), in_state(TargetState::Normal)) else { continue };
-        let known = remembered.get(&target).filter(|t| (t.from, t.to) == (from, to) && t.taken_back.is_none());
+        let known = remembered.get(&target).filter(|t| (t.from, t.to) == (from, to) && t.ended.is_none());
         if known.is_none() {
             working.decisions.push(Decision::Adopted { target, from, to });
         }
         let since = known.map_or(working.snapshot.now, |transfer| transfer.since.min(working.snapshot.now));
-        advance(working, target, Transfer { from, to, since, taken_back: None });
+        advance(working, target, Transfer { from, to, since, ended: None });
     }
 }
 
@@ -58,12 +59,12 @@ fn advance(working: &mut Working<'_>, target: TargetHash, transfer: Transfer) {
     let late = is_late(working, target, since);
     if has_taken_over(working, target, from, to, late) {
         working.remove(target, from);
-        working.transfers.remove(&target);
+        working.rest(target, transfer);
         working.decisions.push(Decision::HandedOver { target, from, to });
     } else if late {
         working.remove(target, to);
         working.set_state(target, from, TargetState::Normal);
-        working.transfers.insert(target, Transfer { taken_back: Some(working.snapshot.now), ..transfer });
+        working.rest(target, transfer);
         working.decisions.push(Decision::TakenBack { target, from, to, waited: working.elapsed(since) });
     }
 }
@@ -74,16 +75,9 @@ fn advance(working: &mut Working<'_>, target: TargetHash, transfer: Transfer) {
 fn has_taken_over(working: &Working<'_>, target: TargetHash, from: u32, to: u32, late: bool) -> bool {
     let Some(there) = working.status(target, to) else { return false };
     let up_here = working.health(target, from) == Health::Up;
-    let enough = there.scrape_times >= working.limits.hand_over_scrapes || (late && !up_here);
-    match there.health {
-        Health::Up => enough,
-        Health::Down => enough && !up_here && !late_without_scrapes(late, there.scrape_times, working.limits.hand_over_scrapes),
-        Health::Unknown => false,
-    }
-}
-
-fn late_without_scrapes(late: bool, times: u64, wanted: u64) -> bool {
-    late && times < wanted
+    let up_there = there.health == Health::Up;
+    let scraped = there.health != Health::Unknown && there.scrape_times >= working.limits.hand_over_scrapes;
+    (scraped && (up_there || !up_here)) || (late && up_there && !up_here)
 }
 
 /// Three intervals, or two more than the scrapes it waits for, and some slack.

@@ -1,20 +1,48 @@
-//! placeholder
+//! The heart of the coordinator: who scrapes what, on how many shards.
+//!
+//! [`plan`] maps a [`Snapshot`] of one replica and its [`Limits`] to a [`Plan`], and does nothing else: no
+//! I/O, no clock (the snapshot carries the time), no randomness. There is no seed either: everything is
+//! walked in order, and every tie ends in an ordinal or a target hash, so equal input gives equal output.
+//!
+//! The README beside this file tells what the plan is meant to achieve before it tells how.
 
+mod alleviate;
+mod assign;
+mod check;
+mod collect;
 mod decision;
+mod drain;
+mod give_back;
+mod hand_over;
 mod limits;
 mod outcome;
+mod report;
+mod scale;
+mod sizes;
 mod snapshot;
+mod working;
 
+pub use check::violations;
 pub use decision::{Barrier, Decision, MoveReason, ScaleReason, UnassignedReason};
+pub use hand_over::REST_AFTER_MOVE;
 pub use limits::Limits;
 pub use outcome::{Plan, PlannedShard, PlannedTarget};
 pub use snapshot::{Access, ShardView, Snapshot, TargetView, Transfer};
 
-/// How long a target whose hand-over was taken back is left alone: long enough not to repeat a move that
-/// cannot work, short enough to try again while somebody is still looking at it.
-pub const REST_AFTER_TAKE_BACK: std::time::Duration = std::time::Duration::from_secs(600);
-
 /// Computes what should be done now.
-pub fn plan(snapshot: &Snapshot, _limits: &Limits) -> Plan {
-    Plan { scale: snapshot.scale, ..Plan::default() }
+///
+/// Applying the plan and planning again without news changes nothing.
+pub fn plan(snapshot: &Snapshot, limits: &Limits) -> Plan {
+    let mut working = working::Working::new(snapshot, limits);
+    collect::garbage(&mut working);
+    collect::doubles(&mut working);
+    hand_over::hand_overs(&mut working);
+    give_back::remembered(&mut working);
+    alleviate::alleviate(&mut working);
+    assign::assign(&mut working);
+    drain::drain(&mut working);
+    let (scale, reason) = scale::scale(&mut working);
+    let plan = report::report(working, scale, reason);
+    debug_assert_eq!(check::violations(snapshot, limits, &plan), Vec::<String>::new());
+    plan
 }

@@ -90,7 +90,7 @@ pub struct Transfer {
     pub to: u32,
     /// When the hand-over began.
     pub since: Timestamp,
-    /// When it was taken back, if it was. The target then rests at `from` for a while before anything
-    /// moves it again; see [`REST_AFTER_TAKE_BACK`](crate::REST_AFTER_TAKE_BACK).
-    pub taken_back: Option<Timestamp>,
+    /// When it ended, finished or taken back. The target then rests where it is for a while before it is
+    /// moved again; see [`REST_AFTER_MOVE`](crate::REST_AFTER_MOVE).
+    pub ended: Option<Timestamp>,
 }

@@ -16,7 +16,7 @@ pub(crate) struct Working<'a> {
     pub(crate) shards: BTreeMap<u32, Shard>,
     /// For each target the ordinals that hold it, ascending.
     holders: BTreeMap<TargetHash, Vec<u32>>,
-    /// Hand-overs under way and hand-overs taken back not long ago.
+    /// Hand-overs under way, and those that ended not long ago.
     pub(crate) transfers: BTreeMap<TargetHash, Transfer>,
     /// Targets no shard has room for.
     pub(crate) short: Vec<Short>,
@@ -163,17 +163,22 @@ impl<'a> Working<'a> {
     pub(crate) fn start_move(&mut self, target: TargetHash, from: u32, to: u32, why: MoveReason) {
         self.set_state(target, from, TargetState::InTransfer);
         self.insert(target, to, TargetState::Normal);
-        self.transfers.insert(target, Transfer { from, to, since: self.snapshot.now, taken_back: None });
+        self.transfers.insert(target, Transfer { from, to, since: self.snapshot.now, ended: None });
         self.decisions.push(Decision::MoveStarted { target, count: self.sizes.count(target), from, to, why });
+    }
+
+    /// Remembers that a hand-over has ended, so that the target is left alone for a while.
+    pub(crate) fn rest(&mut self, target: TargetHash, transfer: Transfer) {
+        self.transfers.insert(target, Transfer { ended: Some(self.snapshot.now), ..transfer });
     }
 
     /// Whether any hand-over is under way.
     pub(crate) fn moving(&self) -> bool {
-        self.transfers.values().any(|transfer| transfer.taken_back.is_none())
+        self.transfers.values().any(|transfer| transfer.ended.is_none())
     }
 
     /// Whether the target may be moved off its shard: it is at home there and nowhere else, was scraped
-    /// there (so that it is known what is moved), and is not resting after a failed hand-over.
+    /// there (so that it is known what is moved), and is not resting after a hand-over.
     pub(crate) fn movable(&self, target: TargetHash, shard: u32) -> bool {
         self.changeable(shard)
             && self.state(target, shard) == Some(TargetState::Normal)
@@ -182,11 +187,13 @@ impl<'a> Working<'a> {
             && !self.transfers.contains_key(&target)
     }
 
-    /// The shard for a new target of this size, none filled above `permille` of a limit: the least loaded
-    /// one, or the lowest ordinal where shards are to be packed. A target that exceeds a limit by itself
-    /// gets an empty shard, which its own load then closes for others.
-    pub(crate) fn find_room(&self, count: SeriesCount, permille: u32) -> Option<u32> {
-        let mut open = self.shards.iter().filter(|(_, shard)| shard.changeable && !shard.gated && shard.takes(count, self.limits, permille));
+    /// The shard among the `allowed` ones for a new target of this size, none filled above `permille` of a
+    /// limit: the least loaded one, or the lowest ordinal where shards are to be packed. A target that
+    /// exceeds a limit by itself gets an empty shard, which its own load then closes for others.
+    pub(crate) fn find_room(&self, count: SeriesCount, permille: u32, allowed: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut open = self.shards.iter().filter(|(ordinal, shard)| {
+            allowed(**ordinal) && shard.changeable && !shard.gated && shard.takes(count, self.limits, permille)
+        });
         let chosen = if self.packs() {
             open.next()
         } else {
@@ -200,8 +207,7 @@ impl<'a> Working<'a> {
         let count = self.sizes.count(target);
         let limits = self.limits;
         let gated = self.shards.values_mut().find(|shard| {
-            let reserved = Shard::fits(shard.load + shard.behind_gate, count, limits, FULL);
-            shard.changeable && shard.gated && reserved
+            shard.changeable && shard.gated && limits.within(shard.load + shard.behind_gate + count, FULL)
         });
         let behind_gate = gated.is_some();
         if let Some(shard) = gated {
@@ -227,13 +233,15 @@ impl<'a> Working<'a> {
 }
 
 impl Shard {
-    /// Whether a target of this size may be put beside what is there.
-    pub(crate) fn takes(&self, count: SeriesCount, limits: &Limits, permille: u32) -> bool {
-        if limits.too_big(count) { self.targets.is_empty() } else { Shard::fits(self.load, count, limits, permille) }
+    /// Adds a target in a trial; [`Working::insert`] does it for good.
+    pub(crate) fn add(&mut self, target: TargetHash, count: SeriesCount) {
+        self.targets.insert(target, TargetState::Normal);
+        self.load += count;
     }
 
-    fn fits(load: SeriesCount, count: SeriesCount, limits: &Limits, permille: u32) -> bool {
-        limits.within(load + count, permille)
+    /// Whether a target of this size may be put beside what is there.
+    pub(crate) fn takes(&self, count: SeriesCount, limits: &Limits, permille: u32) -> bool {
+        if limits.too_big(count) { self.targets.is_empty() } else { limits.within(self.load + count, permille) }
     }
 }
 

@@ -27,3 +27,30 @@ fn upper(c: char) -> char {
 fn shifted(c: char, by: u32) -> char {
     char::from_u32(u32::from(c) + by).unwrap_or(c)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_character_becomes_one() {
+        for (text, lower, upper) in [
+            ("aZ9é", "az9é", "AZ9É"),
+            ("İIıi", "iiıi", "İIII"),
+            ("ΟΔΟΣ", "οδοσ", "ΟΔΟΣ"),
+            ("ßŉǰﬁ", "ßŉǰﬁ", "ßŉǰﬁ"),
+            ("ᾀᾗᾧᾳῃῳ", "ᾀᾗᾧᾳῃῳ", "ᾈᾟᾯᾼῌῼ"),
+            ("Ǆǅǆ", "ǆǆǆ", "ǄǄǄ"),
+        ] {
+            assert_eq!(lowercase(text), lower, "{text}");
+            assert_eq!(uppercase(text), upper, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_text_grows() {
+        let all: String = (char::MIN..=char::MAX).collect();
+        assert_eq!(lowercase(&all).chars().count(), all.chars().count());
+        assert_eq!(uppercase(&all).chars().count(), all.chars().count());
+    }
+}

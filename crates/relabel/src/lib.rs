@@ -1,66 +1,76 @@
 //! Relabelling: Prometheus' `relabel_configs` and `metric_relabel_configs` over label sets.
+//!
+//! A [`Rule`] is what a configuration says. [`RelabelConfig::new`] checks it and compiles it for one line of
+//! Prometheus; [`process`] applies a list of them. [`GoRegex`] is the regular expression underneath, with the
+//! syntax of Go. No I/O, no clock, no YAML (that is `kvass-config`).
+
+mod action;
+mod case_mapping;
+mod regex;
+mod rule;
+mod template;
+
+use std::{fmt, sync::Arc};
 
 use kvass_model::{LabelsBuilder, PrometheusLine};
 
-/// A rule as written; `None` means the key is absent, which is not the same as an empty value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// `source_labels`
-    pub source_labels: Option<Vec<String>>,
-    /// `separator`
-    pub separator: Option<String>,
-    /// `regex`
-    pub regex: Option<String>,
-    /// `modulus`
-    pub modulus: Option<u64>,
-    /// `target_label`
-    pub target_label: Option<String>,
-    /// `replacement`
-    pub replacement: Option<String>,
-    /// `action`
-    pub action: Option<String>,
-}
+use self::action::{Action, Scratch};
+pub use self::{
+    regex::{GoRegex, RegexError},
+    rule::{NameScheme, Rule, RuleError},
+};
 
-/// Which label names are legal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NameScheme {
-    /// Letters, digits and underscore.
-    #[default]
-    Legacy,
-    /// Any UTF-8 (Prometheus 3).
-    Utf8,
-}
+/// A validated rule, ready to be applied. Cloning copies a pointer; two are equal if they were made from equal
+/// rules for the same line and scheme.
+#[derive(Clone)]
+pub struct RelabelConfig(Arc<Compiled>);
 
-/// A validated rule, ready to be applied.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RelabelConfig {
+struct Compiled {
     rule: Rule,
-}
-
-/// Why a rule is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {value:?}: {expected}")]
-pub struct RuleError {
-    /// The key of the rule that is wrong.
-    pub key: &'static str,
-    /// Its value as written.
-    pub value: String,
-    /// What was expected instead.
-    pub expected: String,
+    line: PrometheusLine,
+    scheme: NameScheme,
+    action: Action,
 }
 
 impl RelabelConfig {
-    /// Validates a rule under the regex dialect of `line` and the name rules of `scheme`.
-    pub fn new(rule: Rule, _line: PrometheusLine, _scheme: NameScheme) -> Result<Self, RuleError> {
-        Ok(RelabelConfig { rule })
+    /// Validates a rule under the regex dialect of `line` and the name rules of `scheme`. Prometheus 2 knows
+    /// legacy names only, whatever `scheme` says.
+    ///
+    /// # Errors
+    /// What Prometheus refuses to load, naming the key: an unknown action, a key the action needs and lacks, one
+    /// it must not have, an illegal label name, a malformed regular expression.
+    pub fn new(rule: Rule, line: PrometheusLine, scheme: NameScheme) -> Result<Self, RuleError> {
+        let action = rule.compile(line, scheme)?;
+        Ok(RelabelConfig(Arc::new(Compiled { rule, line, scheme, action })))
     }
+
     /// The rule as written.
     pub fn rule(&self) -> &Rule {
-        &self.rule
+        &self.0.rule
+    }
+}
+
+impl PartialEq for RelabelConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |config: &Self| (config.0.line, config.0.scheme);
+        Arc::ptr_eq(&self.0, &other.0) || (key(self) == key(other) && self.0.rule == other.0.rule)
+    }
+}
+
+impl Eq for RelabelConfig {}
+
+impl fmt::Debug for RelabelConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Compiled { rule, line, scheme, action: _ } = &*self.0;
+        f.debug_struct("RelabelConfig").field("rule", rule).field("line", line).field("scheme", scheme).finish()
     }
 }
 
 /// Applies `rules` in order; `false` means dropped (the builder is then unspecified).
-pub fn process(_rules: &[RelabelConfig], _labels: &mut LabelsBuilder) -> bool {
-    true
+///
+/// Rules that do not match allocate nothing, but for joining the values of several source labels, which all
+/// rules of a call do in one buffer.
+pub fn process(rules: &[RelabelConfig], labels: &mut LabelsBuilder) -> bool {
+    let mut scratch = Scratch::default();
+    rules.iter().all(|config| config.0.action.apply(labels, &mut scratch))
 }

@@ -106,3 +106,57 @@ fn group_number(name: &str) -> Option<usize> {
     let is_number = name.len() <= 9 && name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
     if is_number { name.parse().ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expands a template for a match of the groups `whole`, `first`, one that took no part, and `é`.
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let names = [None, None, Some("n".to_owned()), Some("n".to_owned()), Some("01".to_owned())];
+        let groups = [Some("whole"), Some("first"), None, Some("third"), Some("fourth")];
+        let mut expanded = String::new();
+        let template = Template::new(text, &names);
+        template.expand(&mut expanded, |index| groups[index]);
+        assert_eq!(expanded, expected, "{text}");
+        if let Some(constant) = template.constant() {
+            assert_eq!(constant, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn references() {
+        check("$0-$1", "whole-first");
+        check("$1x ${1}x", " firstx");
+        check("$n ${n}", "third third");
+        check("$2|$9|$5", "||");
+        check("$01 ${01} $00", "fourth fourth ");
+        check("$1é|$é|${1}é", "||firsté");
+        check("$123456789|$1234567890", "|");
+    }
+
+    #[test]
+    fn names_have_letters_and_digits_by_category() {
+        // A digit of another script belongs to the name, a Roman numeral or a combining mark does not.
+        check("$1٣", "");
+        check("$1Ⅷ", "firstⅧ");
+        check("$1\u{345}", "first\u{345}");
+    }
+
+    #[test]
+    fn dollars_that_are_text() {
+        check("$$1 $$$1 $$$$", "$1 $first $$");
+        check("a$", "a$");
+        check("$-${}${ 1 }${a-b}${1", "$-${}${ 1 }${a-b}${1");
+        check("${${1}}", "${first}");
+    }
+
+    #[test]
+    fn constants() {
+        let constant = |text| Template::new(text, &[None]).constant().map(str::to_owned);
+        assert_eq!(constant("a$$b$"), Some("a$b$".to_owned()));
+        assert_eq!(constant("$1"), Some(String::new()));
+        assert_eq!(constant("$0"), None);
+    }
+}

@@ -49,7 +49,7 @@ pub struct ReloadState {
 #[derive(Debug)]
 pub struct ConfigFile {
     path: PathBuf,
-    line: PrometheusLine,
+    line: ArcSwap<PrometheusLine>,
     current: watch::Sender<Option<Arc<Config>>>,
     state: ArcSwap<ReloadState>,
     /// Reloads happen one at a time; holds the texts last tried, so that polling does not repeat a failure.
@@ -61,7 +61,7 @@ impl ConfigFile {
     pub fn new(path: impl Into<PathBuf>, line: PrometheusLine) -> Arc<Self> {
         Arc::new(ConfigFile {
             path: path.into(),
-            line,
+            line: ArcSwap::from_pointee(line),
             current: watch::Sender::new(None),
             state: ArcSwap::default(),
             last_tried: Mutex::default(),
@@ -71,6 +71,16 @@ impl ConfigFile {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whose rules the configuration is read by.
+    pub fn line(&self) -> PrometheusLine {
+        **self.line.load()
+    }
+
+    /// Changes whose rules the configuration is read by, from the next load on.
+    pub fn set_line(&self, line: PrometheusLine) {
+        self.line.store(Arc::new(line));
     }
 
     /// The configuration in force, if any was ever loaded.
@@ -114,7 +124,7 @@ impl ConfigFile {
     }
 
     async fn load(&self, tried: &mut Vec<(PathBuf, String)>) -> Result<Arc<Config>, LoadError> {
-        let (path, line) = (self.path.clone(), self.line);
+        let (path, line) = (self.path.clone(), self.line());
         let (texts, result) = tokio::task::spawn_blocking(move || read_and_parse(&path, line))
             .await
             .unwrap_or_else(|error| (Vec::new(), Err(LoadError::Read { path: self.path.clone(), source: io::Error::other(error) })));

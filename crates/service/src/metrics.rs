@@ -38,8 +38,8 @@ impl Metrics {
     }
 
     /// Adds metrics. Counters are registered without `_total`, which their text form adds.
-    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
-        add(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    pub fn register<T>(&self, add: impl FnOnce(&mut Registry) -> T) -> T {
+        add(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The text form: OpenMetrics where asked for, else Prometheus' own.

@@ -6,7 +6,7 @@ mod parse;
 
 pub(crate) use emit::emit;
 pub(crate) use node::{Entry, Node, Position, Scalar, Value};
-pub(crate) use parse::{Document, parse};
+pub(crate) use parse::parse;
 
 #[cfg(test)]
 mod round_trip;

@@ -89,8 +89,16 @@ impl Node {
         Node { value: Value::Map(entries), at: Position::default() }
     }
 
+    pub(crate) fn empty_map() -> Self {
+        Node { value: Value::Map(Vec::new()), at: Position::default() }
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
+    }
+
+    pub(crate) fn is_empty_map(&self) -> bool {
+        matches!(&self.value, Value::Map(entries) if entries.is_empty())
     }
 
     pub(crate) fn as_scalar(&self) -> Option<&Scalar> {
@@ -138,17 +146,22 @@ impl Node {
         });
     }
 
+    /// Changes the value of `key` of the mapping that this node is; an absent one begins as an empty mapping.
+    pub(crate) fn edit_key(&mut self, key: &str, change: impl FnOnce(&mut Node)) {
+        if self.get(key).is_none() {
+            self.set(key, Node::empty_map());
+        }
+        self.edit(|entries| {
+            if let Some(entry) = entries.iter_mut().find(|entry| entry.key.text == key) {
+                change(&mut entry.value);
+            }
+        });
+    }
+
     /// Removes the pairs for whose key `gone` holds.
     pub(crate) fn remove(&mut self, mut gone: impl FnMut(&str) -> bool) {
         if let Value::Map(entries) = &mut self.value {
             entries.retain(|entry| !gone(&entry.key.text));
         }
-    }
-
-    /// The value of `key`, out of the mapping that this node is.
-    pub(crate) fn take(&mut self, key: &str) -> Option<Node> {
-        let Value::Map(entries) = &mut self.value else { return None };
-        let index = entries.iter().position(|entry| entry.key.text == key)?;
-        Some(entries.remove(index).value)
     }
 }

@@ -6,8 +6,6 @@ mod static_file;
 
 use std::fmt;
 
-use kvass_service::FileWatcher;
-
 use crate::options::ShardOptions;
 
 /// A full set of shards: one StatefulSet, one entry of the static file, the processes of one folder.
@@ -114,6 +112,3 @@ pub(crate) struct ManagerContext {
     pub(crate) config_file: std::path::PathBuf,
     pub(crate) program: std::path::PathBuf,
 }
-
-/// One watcher serves the configuration file; shards have no files to follow.
-pub(crate) type Watcher = std::sync::Arc<FileWatcher>;

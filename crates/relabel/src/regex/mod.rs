@@ -6,6 +6,8 @@
 
 mod class;
 mod cursor;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod unicode;
 
@@ -14,14 +16,23 @@ use std::fmt;
 use kvass_model::PrometheusLine;
 use regex::{CaptureLocations, Captures, Regex, RegexBuilder};
 
-use self::translate::{Translation, translate};
+use self::translate::translate;
 use crate::template::Template;
 
-/// Go's own budget for a program is about 128 MiB; the crate's default of 10 MiB refuses `\pL{1,1000}`.
-const SIZE_LIMIT: usize = 128 << 20;
+/// How large the program of a rule may become, in MiB. About Go's own budget; the crate's default of 10 refuses
+/// `\pL{1,1000}`.
+const RULE_LIMIT: usize = 128;
+
+/// The same for patterns without anchors, which come with requests: nobody should spend our memory with those.
+const FILTER_LIMIT: usize = 10;
 
 /// Levels of the crate's syntax tree. Go stops at 1000 of its own; one of those can become several here.
 const NEST_LIMIT: u32 = 4 * translate::MAX_DEPTH as u32;
+
+/// The crate's compiler is recursive: up to 26 KiB of stack per group in a debug build, measured. What is nested
+/// more deeply than this is compiled on a stack of its own.
+const SHALLOW: usize = 16;
+const LARGE_STACK: usize = 128 << 20;
 
 /// A compiled Go regular expression.
 #[derive(Clone)]
@@ -70,8 +81,8 @@ pub(crate) enum Problem {
     InvalidRepeatCount(String),
     #[error("nested more than {} levels deep", translate::MAX_DEPTH)]
     TooDeep,
-    #[error("the compiled expression exceeds {} MiB", SIZE_LIMIT >> 20)]
-    TooLarge,
+    #[error("the compiled expression exceeds {0} MiB")]
+    TooLarge(usize),
     #[error("{0}")]
     Refused(String),
 }
@@ -89,13 +100,20 @@ enum Shape {
     OneOf(Vec<String>),
 }
 
+impl RegexError {
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+}
+
 impl GoRegex {
     /// Compiles a pattern that may match anywhere in a text.
     ///
     /// # Errors
-    /// What Go's `regexp.Compile` refuses, with the part of the pattern that is wrong.
+    /// What Go's `regexp.Compile` refuses, with the part of the pattern that is wrong; and programs of more than
+    /// 10 MiB, as such patterns come from users of the API.
     pub fn unanchored(pattern: &str) -> Result<Self, RegexError> {
-        Self::compile(pattern, pattern, Shape::General)
+        Self::compile(pattern, pattern, Shape::General, FILTER_LIMIT)
     }
 
     /// Compiles the `regex` of a rule as Prometheus does: wrapped so that it has to match the whole value, the
@@ -103,20 +121,23 @@ impl GoRegex {
     /// side only.
     ///
     /// # Errors
-    /// As [`GoRegex::unanchored`].
+    /// As [`GoRegex::unanchored`], but programs may have 128 MiB.
     pub fn anchored(pattern: &str, line: PrometheusLine) -> Result<Self, RegexError> {
         let wrapped = match line {
             PrometheusLine::V2 => format!("^(?:{pattern})$"),
             PrometheusLine::V3 => format!("^(?s:{pattern})$"),
         };
-        Self::compile(pattern, &wrapped, Shape::of(pattern, line))
+        Self::compile(pattern, &wrapped, Shape::of(pattern, line), RULE_LIMIT)
     }
 
-    fn compile(pattern: &str, wrapped: &str, shape: Shape) -> Result<Self, RegexError> {
+    fn compile(pattern: &str, wrapped: &str, shape: Shape, limit: usize) -> Result<Self, RegexError> {
         let compiled = translate(wrapped).and_then(|translation| {
-            let Translation { pattern, group_names } = translation;
-            let regex = RegexBuilder::new(&pattern).size_limit(SIZE_LIMIT).nest_limit(NEST_LIMIT).build();
-            regex.map(|regex| (regex, group_names)).map_err(|error| Problem::from_crate(&error))
+            let regex = if translation.depth > SHALLOW {
+                on_large_stack(|| build(&translation.pattern, limit))
+            } else {
+                build(&translation.pattern, limit)
+            };
+            Ok((regex?, translation.group_names))
         });
         match compiled {
             Ok((regex, group_names)) => Ok(GoRegex { text: pattern.to_owned(), regex, group_names, shape }),
@@ -171,6 +192,28 @@ impl GoRegex {
     }
 }
 
+/// Compiles a translated pattern to at most `limit` MiB.
+fn build(translated: &str, limit: usize) -> Result<Regex, Problem> {
+    let regex = RegexBuilder::new(translated).size_limit(limit << 20).nest_limit(NEST_LIMIT).build();
+    regex.map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => Problem::TooLarge(limit),
+        // The message shows the translated pattern, which the user did not write; its last line is the reason.
+        other => {
+            let message = other.to_string();
+            let reason = message.lines().last().unwrap_or_default();
+            Problem::Refused(reason.trim_start_matches("error: ").to_owned())
+        }
+    })
+}
+
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, Problem> + Send) -> Result<T, Problem> {
+    let failed = || Problem::Refused("cannot be compiled on a thread of its own".to_owned());
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(LARGE_STACK).spawn_scoped(scope, work);
+        thread.map_err(|_| failed())?.join().unwrap_or_else(|_| Err(failed()))
+    })
+}
+
 impl fmt::Debug for GoRegex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("GoRegex").field(&self.text).finish()
@@ -208,20 +251,5 @@ impl Shape {
         let mut literals: Vec<String> = pattern.split('|').map(str::to_owned).collect();
         literals.sort_unstable();
         Shape::OneOf(literals)
-    }
-}
-
-impl Problem {
-    /// What the crate still refuses in a translated pattern. Its own message shows that pattern, which the user
-    /// did not write, so only the last line, the reason, is kept.
-    fn from_crate(error: &regex::Error) -> Problem {
-        match error {
-            regex::Error::CompiledTooBig(_) => Problem::TooLarge,
-            other => {
-                let message = other.to_string();
-                let reason = message.lines().last().unwrap_or_default();
-                Problem::Refused(reason.trim_start_matches("error: ").to_owned())
-            }
-        }
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Translation {
     pub(super) pattern: String,
     /// By group index, beginning with the whole match.
     pub(super) group_names: Vec<Option<String>>,
+    /// How deeply groups are nested at most, roughly.
+    pub(super) depth: usize,
 }
 
 /// Translates a whole pattern.
@@ -33,16 +35,17 @@ pub(super) fn translate(pattern: &str) -> Result<Translation, Problem> {
         open: Vec::new(),
         last: None,
         copies: 1,
+        depth: 0,
     };
     let mut after_repetition = false;
     while let Some(c) = translator.input.peek() {
         after_repetition = translator.step(c, after_repetition)?;
     }
-    if translator.open.is_empty() {
-        Ok(Translation { pattern: translator.output, group_names: translator.group_names })
-    } else {
-        Err(Problem::MissingParenthesis)
+    if !translator.open.is_empty() {
+        return Err(Problem::MissingParenthesis);
     }
+    let Translator { output, group_names, depth, .. } = translator;
+    Ok(Translation { pattern: output, group_names, depth })
 }
 
 struct Translator<'p> {
@@ -55,6 +58,7 @@ struct Translator<'p> {
     last: Option<Atom>,
     /// How many copies repetitions make of anything in this group, the last atom aside.
     copies: u32,
+    depth: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -91,7 +95,7 @@ struct Bounds {
     max: Option<u32>,
 }
 
-impl Translator<'_> {
+impl<'p> Translator<'p> {
     /// Translates what comes next, which begins with `c`; says whether it was a repetition operator.
     fn step(&mut self, c: char, after_repetition: bool) -> Result<bool, Problem> {
         let start = self.input;
@@ -103,9 +107,9 @@ impl Translator<'_> {
                 self.input.next();
                 self.output.push('|');
             }
-            '^' => self.anchor(if self.flags.multi_line { "(?m:^)" } else { "^" }),
-            '$' => self.anchor(if self.flags.multi_line { "(?m:$)" } else { "$" }),
-            '.' => self.anchor(if self.flags.dot_newline { "(?s:.)" } else { "." }),
+            '^' => self.single(if self.flags.multi_line { "(?m:^)" } else { "^" }),
+            '$' => self.single(if self.flags.multi_line { "(?m:$)" } else { "$" }),
+            '.' => self.single(if self.flags.dot_newline { "(?s:.)" } else { "." }),
             '[' => {
                 let class = bracketed(&mut self.input)?;
                 self.atom(&class);
@@ -147,8 +151,8 @@ impl Translator<'_> {
         self.last = Some(Atom { start, end: self.output.len(), is_repetition: false, copies: 1 });
     }
 
-    /// An atom written with one character.
-    fn anchor(&mut self, text: &str) {
+    /// An atom that is one character in Go's syntax.
+    fn single(&mut self, text: &str) {
         self.input.next();
         self.atom(text);
     }
@@ -201,22 +205,22 @@ impl Translator<'_> {
     /// Things that are no atoms may stand between the two, flags and empty quotations: `a(?i)*` is `a*(?i)`.
     fn repeat(
         &mut self,
-        start: Cursor<'_>,
+        start: Cursor<'p>,
         after_repetition: bool,
         operator: &str,
         bounds: Option<&Bounds>,
     ) -> Result<(), Problem> {
         let lazy = self.input.eat("?") != self.flags.swap_greed;
-        let written = || start.rest()[..start.rest().len() - self.input.rest().len()].to_owned();
+        let written = self.input.since(start);
         if after_repetition {
-            return Err(Problem::NestedRepetition(written()));
+            return Err(Problem::NestedRepetition(written));
         }
-        let Some(mut atom) = self.last else { return Err(Problem::NothingToRepeat(written())) };
+        let Some(mut atom) = self.last else { return Err(Problem::NothingToRepeat(written)) };
         if let Some(bounds) = bounds {
             let count = bounds.max.unwrap_or(bounds.min);
             atom.copies = if bounds.max == Some(0) { 1 } else { atom.copies.saturating_mul(count.max(1)) };
-            if atom.copies > MAX_REPEAT && (bounds.min >= 2 || count >= 2) {
-                return Err(Problem::InvalidRepeatCount(written()));
+            if atom.copies > MAX_REPEAT && count >= 2 {
+                return Err(Problem::InvalidRepeatCount(written));
             }
         }
         let mut end = atom.end;
@@ -234,6 +238,7 @@ impl Translator<'_> {
         if atom.is_repetition {
             self.output.insert_str(atom.start, "(?:");
             end += 3;
+            self.depth += 1;
         }
         self.last = Some(Atom { end, is_repetition: true, ..atom });
         Ok(())
@@ -325,6 +330,7 @@ impl Translator<'_> {
             return Err(Problem::TooDeep);
         }
         self.open.push(OpenGroup { start: self.output.len(), outer_flags: self.flags, outer_copies: self.copies });
+        self.depth = self.depth.max(self.open.len());
         self.output.push_str(text);
         self.flags = flags;
         self.copies = 1;

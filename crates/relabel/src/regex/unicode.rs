@@ -50,3 +50,8 @@ pub(super) fn class_query(name: &str) -> Option<Query> {
         None
     }
 }
+
+#[cfg(test)]
+pub(super) fn known_names() -> impl Iterator<Item = &'static str> {
+    CATEGORIES.split_ascii_whitespace().chain(SCRIPTS.split_ascii_whitespace())
+}

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{IgnoredWords, LogFlags, PrometheusVersion, pflag::BOOL, values, values::Switch};
+
+/// What runs the shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShardType {
+    /// StatefulSets of Kubernetes, scaled by the coordinator
+    #[value(name = "k8s")]
+    Kubernetes,
+    /// A fixed list in --shard.static-file
+    Static,
+    /// Child processes of the coordinator on this machine
+    Process,
+}
+
+/// Flags of `kvass coordinator`. An `Option` is a flag whose absence means something.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CoordinatorFlags {
+    /// Most series (after metric relabelling) of one shard. Given alone it is the only limit; --shard.max-head-series
+    /// and --shard.max-process-series win over it [default: none]
+    #[arg(long = "shard.max-series", value_name = "INT", value_parser = values::int64)]
+    pub(crate) shard_max_series: Option<i64>,
+    /// Most series of one shard after metric relabelling, 0 for no limit [default: 0, or --shard.max-series]
+    #[arg(long = "shard.max-head-series", value_name = "INT", value_parser = values::int64)]
+    pub(crate) shard_max_head_series: Option<i64>,
+    /// Most series of one shard before metric relabelling [default: 1000000, or none with --shard.max-series]
+    #[arg(long = "shard.max-process-series", value_name = "INT", value_parser = values::int64)]
+    pub(crate) shard_max_process_series: Option<i64>,
+    /// Largest number of shards
+    #[arg(long = "shard.max-shard", value_name = "INT", default_value = "999999", value_parser = values::int32)]
+    pub(crate) shard_max_shard: i32,
+    /// Smallest number of shards, wins over --shard.max-shard
+    #[arg(long = "shard.min-shard", value_name = "INT", default_value = "0", value_parser = values::int32)]
+    pub(crate) shard_min_shard: i32,
+    /// How long the last shard must have been without targets before it is removed; 0 removes none and spreads targets
+    /// evenly instead of packing them
+    #[arg(long = "shard.max-idle-time", value_name = "DURATION", default_value = "0", value_parser = values::duration)]
+    pub(crate) shard_max_idle_time: Duration,
+    /// Whether the volume (the data folder of a process) of a removed shard is deleted [default: true]
+    #[arg(long = "shard.delete-pvc", value_name = BOOL)]
+    pub(crate) shard_delete_pvc: Option<Switch>,
+    /// Deprecated spelling of --shard.delete-pvc, which wins over it [default: true]
+    #[arg(long = "shard.delete-vpc", value_name = BOOL)]
+    pub(crate) shard_delete_vpc: Option<Switch>,
+    /// Whether targets stay on a shard above its limit
+    #[arg(long = "shard.disable-alleviate", value_name = BOOL, default_value = "false")]
+    pub(crate) shard_disable_alleviate: Switch,
+    /// How long a shard that cannot be reached keeps its targets
+    #[arg(long = "shard.unavailable-grace", value_name = "DURATION", default_value = "1m", value_parser = values::duration)]
+    pub(crate) shard_unavailable_grace: Duration,
+    /// Scrapes that a moved target's new shard must report before the old one lets go of it
+    #[arg(long = "shard.hand-over-scrapes", value_name = "INT", default_value = "1", value_parser = values::count)]
+    pub(crate) shard_hand_over_scrapes: u64,
+
+    /// What runs the shards
+    #[arg(long = "shard.type", value_name = "TYPE", default_value = "k8s", value_enum, hide_possible_values = true)]
+    pub(crate) shard_type: ShardType,
+    /// Namespace of the shards' StatefulSets [default: every namespace]
+    #[arg(long = "shard.namespace", value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) shard_namespace: String,
+    /// Label selector of the shards' StatefulSets; each that matches is a replica with all targets
+    #[arg(long = "shard.selector", value_name = "SELECTOR", default_value = "app.kubernetes.io/name=prometheus")]
+    pub(crate) shard_selector: String,
+    /// Port of the sidecar's API on a shard's pod
+    #[arg(long = "shard.port", value_name = "PORT", default_value = "8080", value_parser = values::int64)]
+    pub(crate) shard_port: i64,
+    /// List of shards for --shard.type=static, read again in every cycle
+    #[arg(long = "shard.static-file", value_name = "FILE", default_value = "static-shards.yaml")]
+    pub(crate) shard_static_file: String,
+    /// Folder of the shards of --shard.type=process: their data, files, logs, and who they are
+    #[arg(long = "shard.process-dir", value_name = "FOLDER", default_value = "shards")]
+    pub(crate) shard_process_dir: String,
+    /// Prometheus that the shards of --shard.type=process run
+    #[arg(long = "shard.prometheus-binary", value_name = "FILE", default_value = "prometheus")]
+    pub(crate) shard_prometheus_binary: String,
+    /// Argument added to that Prometheus' own; may be given several times [default: none]
+    #[arg(long = "shard.prometheus-arg", value_name = "ARGUMENT", action = clap::ArgAction::Append)]
+    pub(crate) shard_prometheus_arg: Vec<String>,
+    /// Argument added to the sidecar's own with --shard.type=process; may be given several times [default: none]
+    #[arg(long = "shard.sidecar-arg", value_name = "ARGUMENT", action = clap::ArgAction::Append)]
+    pub(crate) shard_sidecar_arg: Vec<String>,
+    /// Whether the shards of --shard.type=process end with the coordinator; otherwise the next one adopts them
+    #[arg(long = "shard.process-stop", value_name = BOOL, default_value = "false")]
+    pub(crate) shard_process_stop: Switch,
+
+    /// Prometheus configuration file
+    #[arg(long = "config.file", value_name = "FILE", default_value = "prometheus.yml")]
+    pub(crate) config_file: String,
+    /// Address of the API, metrics and user interface
+    #[arg(long = "web.address", value_name = "ADDRESS", default_value = ":9090")]
+    pub(crate) web_address: String,
+    /// Pause between two cycles
+    #[arg(long = "coordinator.interval", value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
+    pub(crate) coordinator_interval: Duration,
+    /// Longest wait for the first answer of every job's service discovery before the first cycle
+    #[arg(long = "sd.init-timeout", value_name = "DURATION", default_value = "1m", value_parser = values::duration)]
+    pub(crate) sd_init_timeout: Duration,
+    /// Targets measured at the same time
+    #[arg(long = "explore.concurrence", value_name = "INT", default_value = "200", value_parser = values::int64)]
+    pub(crate) explore_concurrence: i64,
+    /// Largest body of a target, uncompressed, where its job sets no body_size_limit; 0 for no limit
+    #[arg(long = "scrape.body-size-limit", value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
+    pub(crate) scrape_body_size_limit: u64,
+    /// Whether each measuring opens a connection of its own
+    #[arg(long = "scrape.disable-keep-alive", value_name = BOOL, default_value = "false")]
+    pub(crate) scrape_disable_keep_alive: Switch,
+    /// Whether each request of HTTP service discovery opens a connection of its own
+    #[arg(long = "discovery.disable-keep-alive", value_name = BOOL, default_value = "false")]
+    pub(crate) discovery_disable_keep_alive: Switch,
+    /// Whose rules apply where versions of Prometheus differ: 2, 3, or auto to ask the shards
+    #[arg(long = "prometheus.version", value_name = "VERSION", default_value = "auto", value_enum, hide_possible_values = true)]
+    pub(crate) prometheus_version: PrometheusVersion,
+
+    /// API server of Kubernetes service discovery that names none [default: the cluster's own]
+    #[arg(long = "inject.kubernetes-url", value_name = "URL", default_value = "", hide_default_value = true)]
+    pub(crate) inject_kubernetes_url: String,
+    /// Proxy towards that API server [default: none]
+    #[arg(long = "inject.kubernetes-proxy", value_name = "URL", default_value = "", hide_default_value = true)]
+    pub(crate) inject_kubernetes_proxy: String,
+    /// Folder with ca.crt and token instead of the pod's service account [default: the pod's]
+    #[arg(long = "inject.kubernetes-sa-path", value_name = "FOLDER", default_value = "", hide_default_value = true)]
+    pub(crate) inject_kubernetes_sa_path: String,
+    /// Deprecated: bearer token of Kubernetes service discovery; prefer a folder with a token file [default: none]
+    #[arg(long = "inject.kubernetes-token", value_name = "TOKEN", default_value = "", hide_default_value = true)]
+    pub(crate) inject_kubernetes_token: String,
+
+    #[command(flatten)]
+    pub(crate) log: LogFlags,
+    #[command(flatten)]
+    pub(crate) ignored: IgnoredWords,
+}

@@ -1,0 +1,114 @@
+//! Bodies that no exporter should serve, and some do.
+
+use std::{convert::Infallible, io::Write};
+
+use axum::body::{Body, Bytes};
+use flate2::{Compress, Compression, Crc, FlushCompress, write::GzEncoder};
+use futures::stream;
+
+/// Size of [`bomb`] once decompressed.
+pub(crate) const BOMB_BYTES: u64 = 2 << 30;
+
+const CHUNK: usize = 1 << 20;
+
+/// Valid lines without an end.
+pub(crate) fn endless() -> Body {
+    let lines = Bytes::from(lines("endless"));
+    Body::from_stream(stream::repeat_with(move || Ok::<_, Infallible>(lines.clone())))
+}
+
+/// A megabyte of text that is not metrics.
+pub(crate) fn garbage() -> Body {
+    Body::from("<html><body>this is not metrics</body></html> {{{\n".repeat(20_972))
+}
+
+/// A gzip stream of about 6 MB that is 2 GiB of valid lines once decompressed.
+pub(crate) fn bomb() -> Body {
+    let plain = lines("bomb");
+    let repeats = BOMB_BYTES / plain.len() as u64;
+    // A full flush ends on a byte and forgets the dictionary, so that the same bytes can follow each other.
+    let mut block = Vec::with_capacity(64 * 1024);
+    // The buffer is larger than what comes out, so one call takes all input; in memory nothing else can fail.
+    let _ = Compress::new(Compression::default(), false).compress_vec(&plain, &mut block, FlushCompress::Full);
+    let block = Bytes::from(block);
+
+    let mut one = Crc::new();
+    one.update(&plain);
+    let mut all = Crc::new();
+    for _ in 0..repeats {
+        all.combine(&one);
+    }
+    let header = Bytes::from_static(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
+    // An empty last block, then the checksum and the length modulo 2^32.
+    let mut trailer = vec![0x03, 0x00];
+    trailer.extend(all.sum().to_le_bytes());
+    trailer.extend(all.amount().to_le_bytes());
+
+    let blocks = std::iter::repeat_n(block, usize::try_from(repeats).unwrap_or(0));
+    let parts = std::iter::once(header).chain(blocks).chain(std::iter::once(trailer.into()));
+    Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)))
+}
+
+/// `text` compressed; fast rather than small.
+pub(crate) fn gzip(text: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(text);
+    encoder.finish().unwrap_or_default().into()
+}
+
+/// A megabyte of valid lines, every one of the same length.
+fn lines(metric: &str) -> Vec<u8> {
+    let line = format!("kvass_{metric}_metric{{pad=\"{}\"}} 1\n", "x".repeat(128 - 27 - metric.len()));
+    line.into_bytes().into_iter().cycle().take(CHUNK).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_holds_whole_lines() {
+        for metric in ["endless", "bomb"] {
+            let lines = lines(metric);
+            assert_eq!((lines.len(), lines.last()), (CHUNK, Some(&b'\n')), "{metric}");
+            let text = String::from_utf8(lines).unwrap();
+            assert!(text.lines().all(|line| line.len() == 127 && line.ends_with("\"} 1")), "{metric}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_bomb_starts_as_gzip_of_lines_and_stays_small() {
+        let mut stream = bomb().into_data_stream();
+        let (mut head, mut total) = (Vec::new(), 0);
+        while let Some(part) = stream.next().await {
+            let part = part.unwrap();
+            total += part.len() as u64;
+            if head.len() < 1 << 16 {
+                head.extend(part);
+            }
+        }
+        assert!(total < 16 << 20, "{total}");
+        let mut plain = vec![0; 4 << 20];
+        GzDecoder::new(&*head).read_exact(&mut plain).unwrap();
+        assert!(plain.starts_with(b"kvass_bomb_metric{pad="));
+    }
+
+    /// Two gigabytes through a decompressor: correct to the last byte, but slow without optimisation.
+    #[tokio::test]
+    #[ignore = "takes long in a debug build"]
+    async fn the_bomb_is_a_correct_stream() {
+        let mut stream = bomb().into_data_stream();
+        let mut all = Vec::new();
+        while let Some(part) = stream.next().await {
+            all.extend(part.unwrap());
+        }
+        let copied = std::io::copy(&mut GzDecoder::new(&*all), &mut std::io::sink()).unwrap();
+        assert_eq!(copied, BOMB_BYTES);
+    }
+}

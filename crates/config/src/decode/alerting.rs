@@ -1,0 +1,35 @@
+use kvass_model::PrometheusLine;
+
+use super::{Globals, global::name_scheme, http, relabel, service_discovery};
+use crate::{ConfigError, HttpClientConfig, cursor::Cursor};
+
+/// The rules of `alerting`; `cursor` stands on the document.
+pub(crate) fn check_alerting(cursor: Cursor<'_>, globals: &Globals) -> Result<(), ConfigError> {
+    let Some(alerting) = cursor.get("alerting") else { return Ok(()) };
+    let scheme = name_scheme(globals);
+    relabel::rules(alerting, "alert_relabel_configs", globals.line, scheme)?;
+    for item in alerting.get("alertmanagers").iter().flat_map(|list| list.items()) {
+        let client = http::client(item)?;
+        if item.get("sigv4").is_some() {
+            refuse_authentication(item, &client)?;
+        }
+        let versions: &[&str] = match globals.line {
+            PrometheusLine::V2 => &["v1", "v2"],
+            PrometheusLine::V3 => &["v2"],
+        };
+        if item.text("api_version").is_some_and(|version| !versions.contains(&version)) {
+            return Err(item.error_at("api_version", format!("expected {}", versions.join(" or "))));
+        }
+        let rules = relabel::rules(item, "relabel_configs", globals.line, scheme)?;
+        relabel::rules(item, "alert_relabel_configs", globals.line, scheme)?;
+        // Discovery of Alertmanagers is Prometheus' own affair, and so is what kvass does not support of it.
+        service_discovery::sections(item, rules.is_empty(), "alertmanagers", &mut Vec::new())?;
+    }
+    Ok(())
+}
+
+/// `sigv4` and the like sign requests themselves.
+fn refuse_authentication(cursor: Cursor<'_>, client: &HttpClientConfig) -> Result<(), ConfigError> {
+    let used = client.basic_auth.is_some() || client.authorization.is_some() || client.oauth2.is_some();
+    if used { Err(cursor.error_at("sigv4", "cannot be combined with another authentication")) } else { Ok(()) }
+}

@@ -1,0 +1,16 @@
+//! From nodes that passed the schema to typed values: defaults, inheritance, and the rules between keys.
+
+mod accept;
+mod alerting;
+mod global;
+mod http;
+mod job;
+mod relabel;
+mod remote;
+mod selector;
+mod service_discovery;
+
+pub(crate) use alerting::check_alerting;
+pub(crate) use global::Globals;
+pub(crate) use job::job;
+pub(crate) use remote::{check_otlp, check_remote, check_storage, check_tracing};

@@ -1,0 +1,102 @@
+use super::{Kind, Schema, http};
+
+/// The discovery sections of a job or an Alertmanager.
+pub(super) static SERVICE_DISCOVERY: Schema = Schema::strict(
+    &[
+        ("static_configs", Kind::List(&Kind::Section(&STATIC))),
+        ("file_sd_configs", Kind::List(&Kind::Section(&FILE))),
+        ("http_sd_configs", Kind::List(&Kind::Section(&HTTP))),
+        ("kubernetes_sd_configs", Kind::List(&Kind::Section(&KUBERNETES))),
+        ("aws_sd_configs", OTHER),
+        ("azure_sd_configs", Kind::PathsAsGiven(&OTHER)),
+        ("consul_sd_configs", OTHER),
+        ("digitalocean_sd_configs", OTHER),
+        ("dns_sd_configs", OTHER),
+        ("docker_sd_configs", OTHER),
+        ("dockerswarm_sd_configs", OTHER),
+        ("ec2_sd_configs", OTHER),
+        ("ecs_sd_configs", OTHER),
+        ("elasticache_sd_configs", OTHER),
+        ("eureka_sd_configs", OTHER),
+        ("gce_sd_configs", OTHER),
+        ("hetzner_sd_configs", OTHER),
+        ("ionos_sd_configs", OTHER),
+        ("kuma_sd_configs", OTHER),
+        ("lightsail_sd_configs", OTHER),
+        ("linode_sd_configs", OTHER),
+        ("marathon_sd_configs", OTHER),
+        ("msk_sd_configs", OTHER),
+        ("nerve_sd_configs", OTHER),
+        ("nomad_sd_configs", OTHER),
+        ("oci_sd_configs", OTHER),
+        ("openstack_sd_configs", OTHER),
+        ("outscale_sd_configs", OTHER),
+        ("ovhcloud_sd_configs", OTHER),
+        ("puppetdb_sd_configs", OTHER),
+        ("rds_sd_configs", OTHER),
+        ("scaleway_sd_configs", OTHER),
+        ("serverset_sd_configs", OTHER),
+        ("stackit_sd_configs", OTHER),
+        ("triton_sd_configs", OTHER),
+        ("uyuni_sd_configs", OTHER),
+        ("vultr_sd_configs", OTHER),
+    ],
+    &[],
+);
+
+const OTHER: Kind = Kind::List(&Kind::Section(&OTHER_SD));
+
+/// Mechanisms kvass has no code for: their secrets and paths, whichever of them has which.
+static OTHER_SD: Schema = Schema::open(
+    &[
+        ("application_credential_secret", Kind::Secret),
+        ("application_secret", Kind::Secret),
+        ("auth_token", Kind::Secret),
+        ("auth_token_file", Kind::Path),
+        ("client_secret", Kind::Secret),
+        ("consumer_key", Kind::Secret),
+        ("key_file", Kind::Path),
+        ("key_passphrase", Kind::Secret),
+        ("key_passphrase_file", Kind::Path),
+        ("password", Kind::Secret),
+        ("private_key", Kind::Secret),
+        ("secret_key", Kind::Secret),
+        ("secret_key_file", Kind::Path),
+        ("service_account_key", Kind::Secret),
+        ("token", Kind::Secret),
+    ],
+    &[&http::CLIENT],
+);
+
+static STATIC: Schema = Schema::strict(&[("targets", Kind::List(&Kind::Text)), ("labels", Kind::Labels)], &[]);
+
+static FILE: Schema = Schema::strict(&[("files", Kind::List(&Kind::TargetFile)), ("refresh_interval", Kind::Duration)], &[]);
+
+static HTTP: Schema = Schema::strict(&[("url", Kind::Url), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
+
+static KUBERNETES: Schema = Schema::strict(
+    &[
+        ("api_server", Kind::Url),
+        ("role", Kind::Text),
+        ("kubeconfig_file", Kind::Path),
+        ("namespaces", Kind::Section(&NAMESPACES)),
+        ("selectors", Kind::List(&Kind::Section(&SELECTOR))),
+        ("attach_metadata", Kind::Section(&ATTACH_METADATA)),
+    ],
+    &[&http::CLIENT],
+);
+
+static NAMESPACES: Schema = Schema::strict(&[("own_namespace", Kind::Bool), ("names", Kind::List(&Kind::Text))], &[]);
+
+static SELECTOR: Schema = Schema::strict(&[("role", Kind::Text), ("label", Kind::Text), ("field", Kind::Text)], &[]);
+
+static ATTACH_METADATA: Schema = Schema::strict(
+    &[
+        ("node", Kind::Bool),
+        ("namespace", Kind::Bool),
+        ("deployment", Kind::Bool),
+        ("job", Kind::Bool),
+        ("cronjob", Kind::Bool),
+    ],
+    &[],
+);

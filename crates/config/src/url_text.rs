@@ -1,0 +1,103 @@
+//! URLs as Go's `net/url` sees them; the texts stay as written.
+
+/// Why Go's URL parser would refuse `url`; `None` when it would not. Relative URLs and the empty text are fine.
+pub(crate) fn fault(url: &str) -> Option<&'static str> {
+    if url.bytes().any(|b| b < b' ' || b == 0x7f) {
+        return Some("a URL without control characters");
+    }
+    let url = url.split_once('#').map_or(url, |(before, _)| before);
+    let before_query = url.split_once('?').map_or(url, |(before, _)| before);
+    let bytes = before_query.as_bytes();
+    let bad_escape = |i: usize| bytes[i] == b'%' && !matches!(bytes.get(i + 1..i + 3), Some(hex) if hex.iter().all(u8::is_ascii_hexdigit));
+    if (0..bytes.len()).any(bad_escape) {
+        return Some("a URL in which every % is followed by two hexadecimal digits");
+    }
+    let Some((scheme, rest)) = before_query.split_once(':') else { return None };
+    if scheme.contains('/') {
+        return None;
+    }
+    let mut letters = scheme.bytes();
+    let is_scheme = letters.next().is_some_and(|b| b.is_ascii_alphabetic())
+        && letters.all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if !is_scheme {
+        return Some("a URL that begins with a scheme such as http://");
+    }
+    let authority = rest.strip_prefix("//")?.split('/').next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.contains(' ') {
+        return Some("a URL without spaces in the host");
+    }
+    let port = match host.strip_prefix('[') {
+        Some(v6) => match v6.split_once(']') {
+            Some((_, port)) => port,
+            None => return Some("a URL in which [ is closed by ]"),
+        },
+        None => host.find(':').map_or("", |colon| &host[colon..]),
+    };
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    (!is_port).then_some("a URL whose port is a number")
+}
+
+/// Scheme and host of an absolute URL; `None` if either is missing.
+pub(crate) fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    (!scheme.is_empty() && !host.is_empty()).then_some((scheme, host))
+}
+
+/// `text` with the passwords of all URLs in it replaced by `xxxxx`.
+pub(crate) fn mask_password(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, tail) = rest.split_at(start + 3);
+        out.push_str(before);
+        let end = tail.find(['/', '?', '#', ' ', '\n', '"', '\'']).unwrap_or(tail.len());
+        let (authority, tail) = tail.split_at(end);
+        match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+            Some((user, host)) => out.push_str(&format!("{user}:xxxxx@{host}")),
+            None => out.push_str(authority),
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults() {
+        for url in ["", "http://a", "a/b:c", "/x", "http://u:p@h:80/%41?%zz", "unix:///x", "http://[::1]:9", "http://h:", "localhost:80"] {
+            assert_eq!(fault(url), None, "{url}");
+        }
+        for url in [":80", "http://h/%zz", "http://h/%4", "1http://h", "http://h:port", "http://[::1", "http://a b/", "a\nb", "10.0.0.1:80"] {
+            assert!(fault(url).is_some(), "{url}");
+        }
+    }
+
+    #[test]
+    fn passwords() {
+        for (text, expected) in [
+            ("http://u:p@h/x", "http://u:xxxxx@h/x"),
+            ("http://u:p@q@h", "http://u:xxxxx@h"),
+            ("http://u@h/x:y@z", "http://u@h/x:y@z"),
+            ("see http://a/ and https://b:c@d.", "see http://a/ and https://b:xxxxx@d."),
+            ("a:b@c", "a:b@c"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_password(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(scheme_and_host("http://u:p@h:80/x"), Some(("http", "h:80")));
+        for url in ["http://", "h:80", "://h", "http:///x"] {
+            assert_eq!(scheme_and_host(url), None, "{url}");
+        }
+    }
+}

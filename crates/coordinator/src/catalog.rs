@@ -1,0 +1,160 @@
+//! The targets there are: what discovery found, relabelled, per job and by identity.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use kvass_config::{Config, ScrapeConfig};
+use kvass_discovery::{Discovered, FailedTarget, JobDiscovery, resolve};
+use kvass_model::{Labels, PrometheusLine, Target, TargetGroup, TargetHash};
+
+/// An immutable picture of all jobs and their targets.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub(crate) line: PrometheusLine,
+    pub(crate) jobs: BTreeMap<Arc<str>, Arc<JobTargets>>,
+    /// Every active target once; of equal ones in several jobs, that of the first job.
+    pub(crate) targets: BTreeMap<TargetHash, Arc<Target>>,
+}
+
+/// One job's targets.
+#[derive(Debug)]
+pub(crate) struct JobTargets {
+    pub(crate) config: Arc<ScrapeConfig>,
+    groups: Vec<Arc<TargetGroup>>,
+    pub(crate) active: Vec<Arc<Target>>,
+    /// Targets kept although discovery does not list them, because it has not delivered everything yet.
+    pub(crate) retained: usize,
+    pub(crate) dropped: Vec<Labels>,
+    pub(crate) dropped_total: usize,
+    pub(crate) failed: Vec<FailedTarget>,
+    /// Number of targets found, where that exceeds the job's `target_limit`.
+    pub(crate) over_limit: Option<u64>,
+    /// Whether discovery has delivered all there is: only then may a target that is not listed be forgotten.
+    pub(crate) complete: bool,
+    pub(crate) errors: Vec<String>,
+    pub(crate) unsupported: Vec<String>,
+}
+
+impl JobTargets {
+    /// Whether waiting longer for this job's discovery makes sense.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.complete && self.errors.is_empty() && self.unsupported.is_empty()
+    }
+}
+
+impl Catalog {
+    /// The next picture. `previous` lends the targets of jobs whose discovery has not delivered (again)
+    /// yet, and the work already done for jobs that did not change.
+    pub(crate) fn next(previous: &Catalog, config: &Config, discovered: &Discovered, line: PrometheusLine) -> Catalog {
+        let mut jobs = BTreeMap::new();
+        for config in config.jobs() {
+            let name = &config.job_name;
+            let before = previous.jobs.get(name);
+            let nothing = JobDiscovery::default();
+            let found = discovered.jobs.get(name).unwrap_or(&nothing);
+            jobs.insert(Arc::clone(name), job_targets(before, config, found, line, previous.line));
+        }
+        Catalog::of(line, jobs)
+    }
+
+    /// Adds targets that a shard holds and discovery has not delivered (yet). Only jobs whose discovery is
+    /// incomplete take any.
+    pub(crate) fn retaining(&self, held: impl IntoIterator<Item = Target>) -> Catalog {
+        let mut by_job: BTreeMap<Arc<str>, Vec<Arc<Target>>> = BTreeMap::new();
+        for target in held {
+            if !self.targets.contains_key(&target.hash) && self.jobs.get(&target.job).is_some_and(|job| !job.complete) {
+                by_job.entry(Arc::clone(&target.job)).or_default().push(Arc::new(target));
+            }
+        }
+        let mut jobs = self.jobs.clone();
+        for (name, targets) in by_job {
+            if let Some(job) = jobs.get_mut(&name) {
+                let mut next = JobTargets {
+                    config: Arc::clone(&job.config),
+                    groups: job.groups.clone(),
+                    active: job.active.clone(),
+                    retained: job.retained + targets.len(),
+                    dropped: job.dropped.clone(),
+                    dropped_total: job.dropped_total,
+                    failed: job.failed.clone(),
+                    over_limit: job.over_limit,
+                    complete: job.complete,
+                    errors: job.errors.clone(),
+                    unsupported: job.unsupported.clone(),
+                };
+                next.active.extend(targets);
+                *job = Arc::new(next);
+            }
+        }
+        Catalog::of(self.line, jobs)
+    }
+
+    fn of(line: PrometheusLine, jobs: BTreeMap<Arc<str>, Arc<JobTargets>>) -> Catalog {
+        let mut targets = BTreeMap::new();
+        // Beyond its limit Prometheus scrapes no target of a job either.
+        for target in jobs.values().filter(|job| job.over_limit.is_none()).flat_map(|job| &job.active) {
+            targets.entry(target.hash).or_insert_with(|| Arc::clone(target));
+        }
+        Catalog { line, jobs, targets }
+    }
+
+    /// Whether every job's discovery has delivered, failed, or cannot be had.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.jobs.values().any(|job| job.is_awaited())
+    }
+}
+
+fn job_targets(
+    before: Option<&Arc<JobTargets>>,
+    config: &Arc<ScrapeConfig>,
+    found: &JobDiscovery,
+    line: PrometheusLine,
+    previous_line: PrometheusLine,
+) -> Arc<JobTargets> {
+    // What cannot be discovered may still be held by shards, from an installation that could.
+    let complete = found.complete && found.unsupported.is_empty();
+    if let Some(before) = before
+        && line == previous_line
+        && Arc::ptr_eq(&before.config, config)
+        && same_groups(&before.groups, &found.groups)
+        && before.complete == complete
+        && before.errors == found.errors
+        && before.unsupported == found.unsupported
+    {
+        return Arc::clone(before);
+    }
+    let resolved = resolve(config, &found.groups, line);
+    let mut active = resolved.active;
+    let mut retained = 0;
+    if !complete && let Some(before) = before {
+        let listed: BTreeSet<TargetHash> = active.iter().map(|target| target.hash).collect();
+        let kept: Vec<Arc<Target>> = before.active.iter().filter(|target| !listed.contains(&target.hash)).cloned().collect();
+        retained = kept.len();
+        active.extend(kept);
+    }
+    if let Some(found) = resolved.over_limit {
+        tracing::error!(job = %config.job_name, targets = found, limit = config.target_limit, "target limit exceeded, no target of the job is scraped");
+    }
+    for failure in resolved.failed.iter().take(10) {
+        tracing::warn!(job = %config.job_name, target = failure.discovered.address(), error = %failure.error, "target left out");
+    }
+    Arc::new(JobTargets {
+        config: Arc::clone(config),
+        groups: found.groups.clone(),
+        active,
+        retained,
+        dropped: resolved.dropped,
+        dropped_total: resolved.dropped_total,
+        failed: resolved.failed,
+        over_limit: resolved.over_limit,
+        complete,
+        errors: found.errors.clone(),
+        unsupported: found.unsupported.clone(),
+    })
+}
+
+fn same_groups(a: &[Arc<TargetGroup>], b: &[Arc<TargetGroup>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}

@@ -1,0 +1,311 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use kvass_config::{Config, ScrapeConfig, apply_scrape_injection, apply_sd_injection};
+use kvass_discovery::{DiscoveryOptions, Manager};
+use kvass_model::PrometheusLine;
+use kvass_scrape::{ClientOptions, JobClients};
+use kvass_service::{ConfigFile, FileWatcher, LoadError, metrics::Metrics};
+use tokio::{net::TcpListener, sync::Notify};
+
+use crate::{
+    catalog::Catalog,
+    cycle::{Cycles, Pace},
+    explore::Explorer,
+    extra::Extra,
+    memory::Sizes,
+    metrics::CoordinatorMetrics,
+    options::{Options, ShardOptions},
+    published::Published,
+    shards::{ManagerContext, ShardError, ShardManager},
+    web,
+};
+
+/// How long news is collected before it is acted on.
+const GATHER: Duration = Duration::from_millis(50);
+/// Rhythm while something is under way.
+const SOON: Duration = Duration::from_secs(1);
+/// Longest time any single call to a shard may take.
+const SHARD_TIMEOUT: Duration = crate::observe::READ_TIMEOUT;
+
+/// Why a coordinator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The listen address is taken or wrong.
+    #[error("--web.address={address}: cannot listen")]
+    Listen {
+        /// The address as given.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The configuration cannot be loaded.
+    #[error("--config.file")]
+    Config(#[from] LoadError),
+    /// The source of shards cannot be used.
+    #[error("shards cannot be managed: {0}")]
+    Shards(String),
+    /// The client for shards cannot be built.
+    #[error("HTTP client for shards")]
+    Client(#[from] reqwest::Error),
+}
+
+/// What the API and the cycles share. Snapshots, replaced as a whole.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) registry: Metrics,
+    pub(crate) metrics: CoordinatorMetrics,
+    pub(crate) config_file: Arc<ConfigFile>,
+    pub(crate) catalog: ArcSwap<Catalog>,
+    pub(crate) published: ArcSwap<Published>,
+    pub(crate) explorer: Arc<Explorer>,
+    pub(crate) extra: Extra,
+    pub(crate) http: reqwest::Client,
+    started: Instant,
+    discovery_settled: AtomicBool,
+}
+
+impl Shared {
+    /// Whether discovery has had its chance: every job has delivered, or failed, or time is up.
+    pub(crate) fn discovery_settled(&self) -> bool {
+        if !self.discovery_settled.load(Ordering::Relaxed) {
+            let settled = self.catalog.load().is_settled();
+            let timed_out = self.started.elapsed() >= self.options.sd_init_timeout;
+            if timed_out && !settled {
+                let catalog = self.catalog.load();
+                for (job, _) in catalog.jobs.iter().filter(|(_, job)| job.is_awaited()) {
+                    tracing::warn!(%job, "discovery has not delivered within --sd.init-timeout, going on without");
+                }
+            }
+            self.discovery_settled.store(settled || timed_out, Ordering::Relaxed);
+        }
+        self.discovery_settled.load(Ordering::Relaxed)
+    }
+
+    /// Replaces the catalog. Only the coordinator's own loop does.
+    pub(crate) fn update_catalog(&self, next: impl FnOnce(&Catalog) -> Catalog) -> Arc<Catalog> {
+        let catalog = Arc::new(next(&self.catalog.load()));
+        self.metrics.catalog(&catalog);
+        self.catalog.store(Arc::clone(&catalog));
+        catalog
+    }
+}
+
+/// A coordinator that listens but does not work yet.
+pub struct Coordinator {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    manager: ShardManager,
+    news: Arc<Notify>,
+}
+
+impl Coordinator {
+    /// Loads the configuration, binds the listener, connects to whatever manages the shards.
+    pub async fn build(options: Options) -> Result<Self, BuildError> {
+        let listener = bind(&options.web_address).await?;
+        let line = options.prometheus_line.unwrap_or_default();
+        let config_file = ConfigFile::new(&options.config_file, line);
+        config_file.reload().await?;
+        let program = std::env::current_exe().map_err(|error| BuildError::Shards(format!("own program file: {error}")))?;
+        let config_path = std::path::absolute(&options.config_file).unwrap_or_else(|_| options.config_file.clone());
+        let context = ManagerContext { config_file: config_path, program };
+        let manager = ShardManager::new(&options.shards, &context)
+            .await
+            .map_err(|error: ShardError| BuildError::Shards(kvass_service::config_file::chain(&error)))?;
+        let registry = Metrics::new();
+        let metrics = CoordinatorMetrics::register(&registry);
+        let news = Arc::new(Notify::new());
+        let shared = Arc::new(Shared {
+            registry,
+            config_file,
+            catalog: ArcSwap::default(),
+            published: ArcSwap::default(),
+            explorer: Explorer::new(options.explore_concurrency, Arc::clone(&news), metrics.clone()),
+            metrics,
+            extra: Extra::new(Arc::clone(&news)),
+            http: kvass_api::http_client(SHARD_TIMEOUT)?,
+            started: Instant::now(),
+            discovery_settled: AtomicBool::new(false),
+            options,
+        });
+        Ok(Coordinator { listener, shared, manager, news })
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Works until `shutdown` completes.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let Coordinator { listener, shared, manager, news } = self;
+        tracing::info!(address = %listener.local_addr()?, shards = manager.kind(), "coordinator started");
+        let (stop, stopped) = tokio::sync::watch::channel(());
+        let mut stopped_web = stopped.clone();
+        let server = tokio::spawn(
+            axum::serve(listener, web::router(Arc::clone(&shared)))
+                .with_graceful_shutdown(async move {
+                    let _ = stopped_web.changed().await;
+                })
+                .into_future(),
+        );
+        let mut following = tokio::task::JoinSet::new();
+        let config_file = Arc::clone(&shared.config_file);
+        following.spawn(async move { config_file.follow(FileWatcher::new()).await });
+        let config_file = Arc::clone(&shared.config_file);
+        following.spawn(reload_on_hangup(config_file));
+
+        let mut control = ControlLoop::new(Arc::clone(&shared), manager, news);
+        tokio::select! {
+            () = shutdown => {}
+            () = control.run() => {}
+        }
+        control.cycles.manager.shutdown().await;
+        drop(stop);
+        // Connections that stay open must not keep the process.
+        let _ = tokio::time::timeout(Duration::from_secs(3), server).await;
+        tracing::info!("coordinator stopped");
+        Ok(())
+    }
+}
+
+/// The loop that turns news into cycles.
+struct ControlLoop {
+    shared: Arc<Shared>,
+    discovery: Manager,
+    news: Arc<Notify>,
+    cycles: Cycles,
+    applied: Option<Arc<Config>>,
+}
+
+impl ControlLoop {
+    fn new(shared: Arc<Shared>, manager: ShardManager, news: Arc<Notify>) -> Self {
+        let options = &shared.options;
+        let discovery = Manager::new(DiscoveryOptions {
+            keep_alive: options.discovery_keep_alive,
+            scrape_proxy: options.scrape_proxy.clone(),
+            http2: options.http2,
+        });
+        let client_options = ClientOptions {
+            keep_alive: options.scrape_keep_alive,
+            scrape_proxy: options.scrape_proxy.clone(),
+            http2: options.http2,
+            body_size_limit: options.body_size_limit,
+            ..ClientOptions::default()
+        };
+        let cycles = Cycles {
+            shared: Arc::clone(&shared),
+            manager,
+            http: shared.http.clone(),
+            clients: JobClients::new(client_options),
+            replicas: BTreeMap::new(),
+            scalings: BTreeMap::new(),
+            sizes: Sizes::default(),
+        };
+        ControlLoop { shared, discovery, news, cycles, applied: None }
+    }
+
+    async fn run(&mut self) {
+        let mut configs = self.shared.config_file.subscribe();
+        let mut discovered = self.discovery.subscribe();
+        loop {
+            let started = tokio::time::Instant::now();
+            let Some(config) = configs.borrow_and_update().clone() else {
+                // Loading succeeded once before the loop began, and a bad file never takes it away.
+                let _ = configs.changed().await;
+                continue;
+            };
+            self.shared.metrics.config(&self.shared.config_file.state());
+            self.apply_config(&config);
+            let found = Arc::clone(&discovered.borrow_and_update());
+            let line = self.shared.config_file.line();
+            self.shared.update_catalog(|previous| Catalog::next(previous, &config, &found, line));
+
+            let pace = self.cycles.run(&config).await;
+            self.adopt_line().await;
+
+            let pause = match pace {
+                Pace::Soon => self.shared.options.interval.min(SOON),
+                Pace::Normal => self.shared.options.interval,
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(started + pause) => {}
+                () = self.news.notified() => {}
+                _ = configs.changed() => {}
+                _ = discovered.changed() => {}
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    fn apply_config(&mut self, config: &Arc<Config>) {
+        if self.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, config)) {
+            return;
+        }
+        let options = &self.shared.options;
+        let scrape_jobs: Vec<Arc<ScrapeConfig>> =
+            config.jobs().iter().map(|job| Arc::new(apply_scrape_injection(job, &options.inject))).collect();
+        for (job, error) in self.cycles.clients.apply(&scrape_jobs) {
+            tracing::error!(%job, error = %kvass_service::config_file::chain(&error), "targets of the job cannot be scraped");
+        }
+        let sd_jobs: Vec<Arc<ScrapeConfig>> =
+            config.jobs().iter().map(|job| Arc::new(apply_sd_injection(job, &options.inject))).collect();
+        self.discovery.apply(&sd_jobs);
+        let names: BTreeSet<Arc<str>> = config.jobs().iter().map(|job| Arc::clone(&job.job_name)).collect();
+        self.shared.explorer.retain_jobs(&names);
+        self.applied = Some(Arc::clone(config));
+    }
+
+    /// Follows the shards' Prometheus once all of them agree on a line that is not the one in use.
+    async fn adopt_line(&mut self) {
+        if self.shared.options.prometheus_line.is_some() {
+            return;
+        }
+        let file = &self.shared.config_file;
+        let Some(line) = self.cycles.agreed_line().filter(|line| *line != file.line()) else { return };
+        let rules = if line == PrometheusLine::V3 { "3.x" } else { "2.x" };
+        tracing::info!(rules, "every shard runs this Prometheus, its rules are used from now on");
+        file.set_line(line);
+        // A failure is logged and shown there; the configuration read by the old rules stays.
+        let _ = file.reload().await;
+        self.news.notify_one();
+    }
+}
+
+async fn reload_on_hangup(config_file: Arc<ConfigFile>) {
+    let Ok(mut hangups) = kvass_service::shutdown::hangups() else { return };
+    while hangups.recv().await.is_some() {
+        // A failure is logged and shown by the file's state.
+        let _ = config_file.reload().await;
+    }
+}
+
+async fn bind(address: &str) -> Result<TcpListener, BuildError> {
+    // Go's ":9090" means every interface.
+    let full = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
+    let error = |source| BuildError::Listen { address: address.to_owned(), source };
+    match TcpListener::bind(&full).await {
+        // A host without IPv6.
+        Err(e) if address.starts_with(':') && e.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind(format!("0.0.0.0{address}")).await.map_err(error)
+        }
+        result => result.map_err(error),
+    }
+}
+
+impl ShardOptions {
+    /// Whether the shards are processes of this coordinator.
+    pub fn is_process(&self) -> bool {
+        matches!(self, ShardOptions::Process(_))
+    }
+}

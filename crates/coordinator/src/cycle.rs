@@ -1,0 +1,322 @@
+//! One cycle: list the shards, read them, plan, carry the plan out, publish. What is done is decided in
+//! `kvass-plan`; here it is only prepared and carried out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use kvass_api::{AssignedTarget, ExtraConfig, ShardClient, UpdateTargets};
+use kvass_config::Config;
+use kvass_model::{Health, PrometheusLine, Target, TargetHash, target_url};
+use kvass_plan::{Access, Plan, Snapshot, TargetView, plan};
+use kvass_scrape::JobClients;
+use kvass_service::config_file::chain;
+
+use crate::{
+    catalog::Catalog,
+    coordinator::Shared,
+    memory::{ObserveContext, ReplicaMemory, Sizes},
+    published::{Published, Scaling, merge, report},
+    shards::{Replica, ShardError, ShardManager},
+};
+
+/// What cycles carry from one to the next.
+pub(crate) struct Cycles {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) manager: ShardManager,
+    pub(crate) http: reqwest::Client,
+    pub(crate) clients: JobClients,
+    pub(crate) replicas: BTreeMap<String, ReplicaMemory>,
+    pub(crate) scalings: BTreeMap<String, Vec<Scaling>>,
+    pub(crate) sizes: Sizes,
+}
+
+/// How soon the next cycle should come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Something is under way: shards are starting, targets are being handed over.
+    Soon,
+    /// Nothing is.
+    Normal,
+}
+
+impl Cycles {
+    /// Runs one cycle.
+    pub(crate) async fn run(&mut self, config: &Arc<Config>) -> Pace {
+        let started = Instant::now();
+        let result = self.all_replicas(config, started).await;
+        self.shared.metrics.cycle(started.elapsed(), result.is_ok());
+        result.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::error!(%error, "cycle failed");
+            let mut published = Published::clone(&self.shared.published.load());
+            published.error = Some(error);
+            self.shared.published.store(Arc::new(published));
+            Pace::Normal
+        })
+    }
+
+    async fn all_replicas(&mut self, config: &Arc<Config>, started: Instant) -> Result<Pace, ShardError> {
+        let replicas = self.manager.list().await?;
+        self.forget_absent(&replicas);
+        let mut published = Published { at: Some(Timestamp::now()), ..Published::default() };
+        let mut pace = Pace::Normal;
+        if replicas.is_empty() {
+            tracing::warn!(shards = self.manager.kind(), "no replica found");
+            published.error = Some("no replica found".to_owned());
+        }
+        for replica in &replicas {
+            let soon = self.one_replica(replica, config, &mut published, started).await;
+            pace = if soon == Pace::Soon { soon } else { pace };
+        }
+        self.finish(&mut published);
+        self.shared.published.store(Arc::new(published));
+        Ok(pace)
+    }
+
+    async fn one_replica(&mut self, replica: &Replica, config: &Arc<Config>, published: &mut Published, started: Instant) -> Pace {
+        let mut memory = self.replicas.remove(&replica.id).unwrap_or_default();
+        let shared = Arc::clone(&self.shared);
+        let catalog = shared.catalog.load_full();
+        let context = ObserveContext {
+            now: Timestamp::now(),
+            config,
+            grace: shared.options.unavailable_grace,
+            ask_line: shared.options.prometheus_line.is_none(),
+            ask_stop_reason: !shared.extra.is_decided(),
+            all_complete: catalog.jobs.values().all(|job| job.complete),
+        };
+        let findings = memory.observe(replica, &self.http, &context, |hash| catalog.targets.contains_key(&hash)).await;
+        if let Some(reason) = findings.stop_reasons.into_iter().find(|reason| !reason.is_empty()) {
+            shared.extra.adopt(reason);
+        }
+        if memory.settled {
+            shared.extra.settle();
+        }
+        let held = findings.assigned.iter().flat_map(|list| held_targets(list, config));
+        let catalog = shared.update_catalog(|catalog| catalog.retaining(held));
+        for shard in memory.shards.values() {
+            for (hash, status) in &shard.targets {
+                self.sizes.learn(*hash, status);
+            }
+        }
+
+        let settled = memory.settled && shared.discovery_settled();
+        let snapshot = self.snapshot(replica, &memory, &catalog, settled);
+        let plan = plan(&snapshot, &shared.options.limits);
+        self.explore(&plan, &snapshot, &catalog);
+        memory.transfers.clone_from(&plan.transfers);
+        self.apply(&plan, &mut memory, &catalog).await;
+        self.scale(replica, &plan).await;
+
+        for decision in &plan.decisions {
+            tracing::debug!(replica = %replica.id, kind = decision.kind(), %decision, "decided");
+        }
+        shared.metrics.planned(replica, &memory, &plan);
+        merge(&mut published.targets, &memory, &plan);
+        let scalings = self.scalings.get(&replica.id).map(Vec::as_slice).unwrap_or_default();
+        let report = report(replica, &memory, &plan, &shared.options.limits, scalings, snapshot.targets.len());
+        tracing::info!(
+            replica = %replica.id,
+            targets = report.targets,
+            unassigned = report.unassigned,
+            transfers = report.transfers,
+            decisions = plan.decisions.len(),
+            shards = memory.shards.len(),
+            changeable = memory.shards.values().filter(|s| s.access == Access::Changeable).count(),
+            scale = plan.scale,
+            need_series = plan.need.series,
+            duration_ms = started.elapsed().as_millis() as u64,
+            "cycle"
+        );
+        published.replicas.push(report);
+        let starting = memory.shards.values().any(|s| s.access == Access::Pending);
+        let waiting = !plan.unassigned.is_empty() || plan.transfers.values().any(|t| t.taken_back.is_none());
+        self.replicas.insert(replica.id.clone(), memory);
+        if starting || waiting || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
+    }
+
+    fn snapshot(&self, replica: &Replica, memory: &ReplicaMemory, catalog: &Catalog, settled: bool) -> Snapshot {
+        let on_shards: BTreeSet<TargetHash> = self
+            .replicas
+            .values()
+            .chain([memory])
+            .flat_map(|replica| replica.shards.values())
+            .flat_map(|shard| shard.targets.iter())
+            .filter(|(_, status)| status.health != Health::Unknown)
+            .map(|(hash, _)| *hash)
+            .collect();
+        let explored = self.shared.explorer.statuses();
+        let view = |target: &Arc<Target>| {
+            let explored = explored.get(&target.hash);
+            let measured = explored.filter(|status| status.health == Health::Up).map(|status| status.count);
+            TargetView {
+                job: Arc::clone(&target.job),
+                count: self.sizes.get(target.hash).or(measured),
+                attempted: explored.is_some() || on_shards.contains(&target.hash),
+                interval: target.interval,
+            }
+        };
+        Snapshot {
+            now: Timestamp::now(),
+            targets: catalog.targets.iter().map(|(hash, target)| (*hash, view(target))).collect(),
+            shards: memory.views(),
+            scale: replica.scale,
+            scalable: replica.scalable,
+            settled,
+            transfers: memory.transfers.clone(),
+        }
+    }
+
+    /// Explores what the plan wants to know, and again what has no home because it could not be measured.
+    fn explore(&self, plan: &Plan, snapshot: &Snapshot, catalog: &Catalog) {
+        let unmeasured = plan.unassigned.keys().filter(|hash| snapshot.targets.get(hash).is_some_and(|t| t.count.is_none()));
+        // Right after the start a target may be held by a shard that was not read yet.
+        let wanted = plan.explore.iter().chain(unmeasured).filter(|_| snapshot.settled);
+        for target in wanted.filter_map(|hash| catalog.targets.get(hash)) {
+            match self.clients.get(&target.job) {
+                Some(client) => self.shared.explorer.explore(target, &client, catalog.line),
+                None => self.shared.explorer.fail(target.hash, "no client for its job, see the log".to_owned()),
+            }
+        }
+    }
+
+    /// Pushes every changed list and the stop-scraping reason, all shards at the same time. A shard that
+    /// does not take its list is read again in the next cycle.
+    async fn apply(&self, plan: &Plan, memory: &mut ReplicaMemory, catalog: &Catalog) {
+        let (extra, decided) = (self.shared.extra.current(), self.shared.extra.is_decided());
+        let pushes = memory.shards.iter_mut().filter_map(|(ordinal, shard)| {
+            let client = ShardClient::new(shard.url.as_ref()?, self.http.clone());
+            let planned = plan.shards.get(ordinal);
+            let list = planned.filter(|planned| planned.changed).map(|planned| target_list(planned, catalog));
+            let push_reason = decided && shard.is_readable() && shard.pushed_stop_reason.as_ref() != Some(&extra.stop_scrape_reason);
+            let extra = push_reason.then(|| extra.clone());
+            Some(async move {
+                if let Some(list) = list {
+                    match client.update_targets(&list).await {
+                        Ok(()) => {
+                            shard.remembered =
+                                planned.into_iter().flat_map(|p| &p.targets).map(|(hash, target)| (*hash, target.count)).collect();
+                        }
+                        Err(error) => tracing::warn!(shard = %shard.name, error = %chain(&error), "target list not taken"),
+                    }
+                }
+                if let Some(extra) = extra {
+                    push_extra_config(&client, shard, extra).await;
+                }
+            })
+        });
+        join_all(pushes.collect::<Vec<_>>()).await;
+    }
+
+    async fn scale(&mut self, replica: &Replica, plan: &Plan) {
+        if plan.scale == replica.scale {
+            return;
+        }
+        let kind = plan.scale_reason.map_or("unknown", |reason| reason.kind());
+        let reason = plan.scale_reason.map(|reason| reason.to_string()).unwrap_or_default();
+        match self.manager.set_scale(replica, plan.scale).await {
+            Ok(()) => {
+                tracing::info!(replica = %replica.id, from = replica.scale, to = plan.scale, %reason, "scaled");
+                self.shared.metrics.scaled(&replica.id, kind);
+                let scaling = Scaling { at: Timestamp::now(), from: replica.scale, to: plan.scale, reason };
+                self.scalings.entry(replica.id.clone()).or_default().push(scaling);
+                for ordinal in plan.scale..replica.scale {
+                    if let Some(shard) = replica.shards.iter().find(|shard| shard.ordinal == ordinal) {
+                        self.shared.metrics.forget_shard(&replica.id, &shard.name);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!(replica = %replica.id, from = replica.scale, to = plan.scale, error = %chain(&error), "scaling failed");
+            }
+        }
+    }
+
+    /// Fills in what no shard reports, from exploring, and forgets what is not active any more.
+    fn finish(&mut self, published: &mut Published) {
+        let catalog = self.shared.catalog.load();
+        let explored = self.shared.explorer.statuses();
+        published.targets.retain(|hash, _| catalog.targets.contains_key(hash));
+        for hash in catalog.targets.keys() {
+            let known = published.targets.entry(*hash).or_default();
+            if known.status.health == Health::Unknown
+                && let Some(status) = explored.get(hash)
+            {
+                known.status = status.clone();
+            }
+        }
+        let is_active = |hash: TargetHash| catalog.targets.contains_key(&hash);
+        self.sizes.retain(is_active);
+        self.shared.explorer.retain(is_active);
+    }
+
+    fn forget_absent(&mut self, replicas: &[Replica]) {
+        let present: BTreeSet<&String> = replicas.iter().map(|replica| &replica.id).collect();
+        self.replicas.retain(|id, memory| {
+            let stays = present.contains(id);
+            for shard in memory.shards.values().filter(|_| !stays) {
+                self.shared.metrics.forget_shard(id, &shard.name);
+            }
+            stays
+        });
+        self.scalings.retain(|id, _| present.contains(id));
+    }
+
+    /// The Prometheus line all shards agree on; `None` while they are not all known or are mixed.
+    pub(crate) fn agreed_line(&self) -> Option<PrometheusLine> {
+        let mut lines = self.replicas.values().flat_map(|r| r.shards.values()).map(|shard| shard.line);
+        let first = lines.next()??;
+        lines.all(|line| line == Some(first)).then_some(first)
+    }
+}
+
+async fn push_extra_config(client: &ShardClient, shard: &mut crate::memory::ShardMemory, extra: ExtraConfig) {
+    match client.update_extra_config(&extra).await {
+        Ok(()) => shard.pushed_stop_reason = Some(extra.stop_scrape_reason),
+        // Sidecars before v0.3.0 have no such setting.
+        Err(error) if error.is_not_found() => shard.pushed_stop_reason = Some(extra.stop_scrape_reason),
+        Err(error) => tracing::warn!(shard = %shard.name, error = %chain(&error), "stop-scraping reason not taken"),
+    }
+}
+
+fn target_list(planned: &kvass_plan::PlannedShard, catalog: &Catalog) -> UpdateTargets {
+    let mut list = UpdateTargets::default();
+    for (hash, planned) in &planned.targets {
+        // The plan holds active targets only.
+        let Some(target) = catalog.targets.get(hash) else { continue };
+        let Some(job) = catalog.jobs.get(&target.job) else { continue };
+        let labels = target.shipped_labels(&job.config.params);
+        let target_on_wire = AssignedTarget::new(*hash, &labels, planned.count, planned.state);
+        list.targets.entry(target.job.to_string()).or_default().push(target_on_wire);
+    }
+    list
+}
+
+/// The targets of a list that a shard says it was given, as far as their jobs are still configured.
+fn held_targets<'a>(list: &'a UpdateTargets, config: &'a Config) -> impl Iterator<Item = Target> + 'a {
+    list.targets.iter().filter_map(|(job, targets)| Some((config.job(job)?, targets))).flat_map(|(job, targets)| {
+        targets.iter().map(move |target| {
+            let mut labels = kvass_model::LabelsBuilder::from(&target.label_set().unshipped());
+            for (name, values) in &job.params {
+                if let Some(first) = values.first() {
+                    labels.set_if_absent(&format!("{}{name}", kvass_model::PARAM_LABEL_PREFIX), first);
+                }
+            }
+            let labels = labels.build();
+            Target {
+                hash: target.target_hash(),
+                job: Arc::clone(&job.job_name),
+                discovered: labels.clone(),
+                url: target_url(&labels, &job.params),
+                labels,
+                interval: job.scrape_interval,
+                timeout: job.scrape_timeout,
+            }
+        })
+    })
+}

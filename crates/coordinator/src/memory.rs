@@ -1,0 +1,355 @@
+//! What the coordinator remembers of shards from one cycle to the next. Nothing of it is on disk: after a
+//! restart it is read from the shards again.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kvass_api::ShardClient;
+use kvass_model::{Health, PrometheusLine, ScrapeStatus, SeriesCount, TargetHash};
+use kvass_plan::{Access, ShardView, Transfer};
+use tokio::task::JoinHandle;
+
+use crate::{
+    observe::{ConfigVerdict, Questions, Reading, read},
+    shards::{ListedShard, Replica},
+};
+
+/// How long a cycle waits for shards that answered the last time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it waits for those that did not, once the others have answered.
+const IMPATIENCE: Duration = Duration::from_millis(200);
+
+/// Memory of one replica.
+#[derive(Debug, Default)]
+pub(crate) struct ReplicaMemory {
+    pub(crate) shards: BTreeMap<u32, ShardMemory>,
+    pub(crate) transfers: BTreeMap<TargetHash, Transfer>,
+    /// When the replica was first listed.
+    first_listed: Option<Timestamp>,
+    /// Whether every shard was read once, or given up on, since the replica was first listed.
+    pub(crate) settled: bool,
+}
+
+/// Memory of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct ShardMemory {
+    pub(crate) name: String,
+    pub(crate) url: Option<String>,
+    incarnation: String,
+    /// Since when the shard could not be read; from when it was first listed, if it never was.
+    unread_since: Option<Timestamp>,
+    /// Whether the shard was read at least once.
+    was_read: bool,
+    /// Whether it was there when the coordinator started, so that it may hold targets nobody knows of.
+    from_the_start: bool,
+    /// What it held when it was last read.
+    pub(crate) targets: BTreeMap<TargetHash, ScrapeStatus>,
+    /// What it was last given, or seen to hold.
+    pub(crate) remembered: BTreeMap<TargetHash, SeriesCount>,
+    pub(crate) head_series: u64,
+    pub(crate) process_series: u64,
+    idle_since: Option<Timestamp>,
+    /// Why its list cannot be changed now, for the operator; empty when it can.
+    pub(crate) problem: Option<String>,
+    pub(crate) access: Access,
+    /// A foreign hash found to mean the configuration with the hash of ours beside it.
+    foreign: Option<(String, String)>,
+    /// Since when it has run another configuration.
+    pub(crate) mismatch_since: Option<Timestamp>,
+    /// The shard has a configuration file of its own, or refused a push for this configuration.
+    refused_push: Option<String>,
+    pub(crate) line: Option<PrometheusLine>,
+    /// The list it says it was given was asked for in this incarnation.
+    pub(crate) asked_assigned: bool,
+    /// The reason last pushed to it.
+    pub(crate) pushed_stop_reason: Option<String>,
+    reading: Option<JoinHandle<Reading>>,
+}
+
+/// What a round of reading found besides what went into the memory.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Lists that shards say they were given, for targets whose job and labels nobody else knows.
+    pub(crate) assigned: Vec<kvass_api::UpdateTargets>,
+    /// Stop-scraping reasons found on shards.
+    pub(crate) stop_reasons: Vec<String>,
+}
+
+impl ReplicaMemory {
+    /// Reads all shards of `replica` and takes what they answer into the memory.
+    pub(crate) async fn observe(
+        &mut self,
+        replica: &Replica,
+        http: &reqwest::Client,
+        context: &ObserveContext<'_>,
+        is_known: impl Fn(TargetHash) -> bool,
+    ) -> Findings {
+        let first = self.first_listed.is_none();
+        self.first_listed.get_or_insert(context.now);
+        self.shards.retain(|ordinal, _| *ordinal < replica.scale);
+        for listed in &replica.shards {
+            self.shards.entry(listed.ordinal).or_default().listed(listed, first, context.now);
+        }
+
+        for shard in self.shards.values_mut() {
+            shard.start_reading(http, context);
+        }
+        let readings = collect(&mut self.shards).await;
+
+        let mut findings = Findings::default();
+        for (ordinal, reading) in readings {
+            if let Some(shard) = self.shards.get_mut(&ordinal) {
+                shard.take(reading, context, &mut findings);
+            }
+        }
+        for shard in self.shards.values_mut() {
+            shard.judge(context, &is_known);
+        }
+        if !self.settled {
+            let waited = self.first_listed.is_some_and(|at| elapsed(at, context.now) >= context.grace);
+            self.settled = waited || self.shards.values().filter(|s| s.from_the_start).all(|s| s.was_read);
+        }
+        findings
+    }
+
+    /// The shards as the planner sees them.
+    pub(crate) fn views(&self) -> BTreeMap<u32, ShardView> {
+        let view = |shard: &ShardMemory| ShardView {
+            name: shard.name.clone(),
+            access: shard.access,
+            head_series: shard.head_series,
+            process_series: shard.process_series,
+            idle_since: shard.idle_since,
+            targets: shard.targets.clone(),
+            remembered: shard.remembered.clone(),
+        };
+        self.shards.iter().map(|(ordinal, shard)| (*ordinal, view(shard))).collect()
+    }
+}
+
+/// What reading and judging shards depends on.
+pub(crate) struct ObserveContext<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) config: &'a Arc<kvass_config::Config>,
+    pub(crate) grace: Duration,
+    /// Ask shards which Prometheus they run.
+    pub(crate) ask_line: bool,
+    /// Nobody has said anything about stop-scraping since the coordinator started.
+    pub(crate) ask_stop_reason: bool,
+    /// Every job's discovery is complete: a target that is not active may be forgotten.
+    pub(crate) all_complete: bool,
+}
+
+impl ShardMemory {
+    fn listed(&mut self, listed: &ListedShard, first: bool, now: Timestamp) {
+        self.name.clone_from(&listed.name);
+        if self.url != listed.url || self.incarnation != listed.incarnation {
+            // Another process: what it refused, pushed or never answered says nothing any more.
+            if let Some(reading) = self.reading.take() {
+                reading.abort();
+            }
+            self.url.clone_from(&listed.url);
+            self.incarnation.clone_from(&listed.incarnation);
+            self.refused_push = None;
+            self.pushed_stop_reason = None;
+            self.asked_assigned = false;
+            self.foreign = None;
+            self.line = None;
+        }
+        self.from_the_start |= first && listed.url.is_some();
+        if !self.was_read {
+            self.unread_since.get_or_insert(now);
+        }
+    }
+
+    fn start_reading(&mut self, http: &reqwest::Client, context: &ObserveContext<'_>) {
+        if self.reading.is_some() {
+            return;
+        }
+        let Some(url) = &self.url else { return };
+        let ours = context.config.hash().as_str();
+        let questions = Questions {
+            config: Arc::clone(context.config),
+            known_foreign: self.foreign.as_ref().filter(|(mine, _)| mine == ours).map(|(_, theirs)| theirs.clone()),
+            line: context.ask_line && self.line.is_none(),
+            assigned: !self.asked_assigned,
+            stop_reason: context.ask_stop_reason,
+            push_config: self.refused_push.as_deref() != Some(ours),
+        };
+        self.reading = Some(tokio::spawn(read(ShardClient::new(url, http.clone()), questions)));
+    }
+
+    fn take(&mut self, reading: Reading, context: &ObserveContext<'_>, findings: &mut Findings) {
+        let targets = match reading.targets {
+            Ok(targets) => targets,
+            Err(error) => {
+                self.unreadable(error, context.now);
+                return;
+            }
+        };
+        if self.unread_since.take().is_some() && self.was_read {
+            tracing::info!(shard = %self.name, "shard is back");
+        }
+        self.was_read = true;
+        self.problem = None;
+        if !targets.is_empty() {
+            self.remembered = targets.iter().map(|(hash, status)| (*hash, status.count)).collect();
+        }
+        self.targets = targets;
+        match reading.runtime {
+            Some(Ok(runtime)) => {
+                self.head_series = u64::try_from(runtime.head_series).unwrap_or(0);
+                self.process_series = u64::try_from(runtime.process_series).unwrap_or(0);
+                // The shard's own clock may be wrong in either direction: only what was watched from here
+                // counts, and only while the shard itself says that it is idle.
+                self.idle_since = match (self.targets.is_empty() && runtime.idle_start_at.is_some(), self.idle_since) {
+                    (false, _) => None,
+                    (true, since) => since.or(Some(context.now)),
+                };
+            }
+            Some(Err(error)) => {
+                self.idle_since = None;
+                self.problem = Some(error);
+            }
+            None => self.idle_since = None,
+        }
+        let ours = context.config.hash().as_str();
+        match reading.config {
+            ConfigVerdict::Same { foreign } => {
+                self.mismatch_since = None;
+                self.foreign = foreign.map(|theirs| (ours.to_owned(), theirs));
+            }
+            ConfigVerdict::Different(theirs) => {
+                self.refused_push = Some(ours.to_owned());
+                let since = *self.mismatch_since.get_or_insert(context.now);
+                let age = elapsed(since, context.now).as_secs();
+                self.problem.get_or_insert(format!("runs another configuration (hash {theirs:?}) for {age}s"));
+            }
+            ConfigVerdict::Unknown => {}
+        }
+        if reading.line.is_some() {
+            self.line = reading.line;
+        }
+        if let Some(assigned) = reading.assigned {
+            findings.assigned.push(assigned);
+        }
+        // Sidecars of the original do not know; they are not asked again.
+        self.asked_assigned = true;
+        findings.stop_reasons.extend(reading.stop_reason);
+    }
+
+    fn unreadable(&mut self, error: String, now: Timestamp) {
+        if self.unread_since.is_none() {
+            self.unread_since = Some(now);
+            tracing::warn!(shard = %self.name, %error, "shard cannot be read");
+        }
+        self.idle_since = None;
+        self.line = None;
+        self.problem = Some(error);
+    }
+
+    /// Decides what may be done with the shard.
+    fn judge(&mut self, context: &ObserveContext<'_>, is_known: &impl Fn(TargetHash) -> bool) {
+        if self.url.is_none() {
+            self.unreadable("has no address or is not ready".to_owned(), context.now);
+        }
+        self.access = match self.unread_since {
+            None if self.problem.is_some() => Access::Holding,
+            // Its list cannot be written again without the labels of everything on it.
+            None if !context.all_complete && self.targets.keys().any(|hash| !is_known(*hash)) => {
+                self.problem = Some("holds targets that discovery has not delivered yet".to_owned());
+                Access::Holding
+            }
+            None => Access::Changeable,
+            Some(since) if self.was_read || (self.from_the_start && self.url.is_some()) => {
+                let gone = elapsed(since, context.now) >= context.grace;
+                match (gone, self.was_read) {
+                    (false, _) => Access::Holding,
+                    (true, true) => Access::Lost,
+                    (true, false) => Access::Pending,
+                }
+            }
+            Some(_) => Access::Pending,
+        };
+    }
+
+    /// Whether the shard answered in the last round.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.unread_since.is_none()
+    }
+}
+
+/// Waits for readings: for shards that answered the last time as long as is reasonable, for the others
+/// only a moment longer than for those. What is not finished goes on in the background.
+async fn collect(shards: &mut BTreeMap<u32, ShardMemory>) -> Vec<(u32, Reading)> {
+    let is_finished = |shard: &ShardMemory| shard.reading.as_ref().is_none_or(JoinHandle::is_finished);
+    let start = tokio::time::Instant::now();
+    let mut impatient_since = None;
+    loop {
+        let all = shards.values().all(is_finished);
+        let responsive = shards.values().filter(|s| s.is_readable() || !s.was_read && !s.has_failed()).all(is_finished);
+        let now = tokio::time::Instant::now();
+        if responsive {
+            impatient_since.get_or_insert(now);
+        }
+        if all || now - start >= PATIENCE || impatient_since.is_some_and(|at| now - at >= IMPATIENCE) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut readings = Vec::new();
+    for (ordinal, shard) in shards.iter_mut() {
+        match shard.reading.take_if(|reading| reading.is_finished()) {
+            Some(reading) => {
+                if let Ok(reading) = reading.await {
+                    readings.push((*ordinal, reading));
+                }
+            }
+            None if shard.reading.is_some() => shard.unreadable("does not answer in time".to_owned(), Timestamp::now()),
+            None => {}
+        }
+    }
+    readings
+}
+
+impl ShardMemory {
+    fn has_failed(&self) -> bool {
+        self.problem.is_some()
+    }
+}
+
+impl Drop for ShardMemory {
+    fn drop(&mut self) {
+        if let Some(reading) = self.reading.take() {
+            reading.abort();
+        }
+    }
+}
+
+/// Time from `from` to `to`, zero if the clock went back.
+pub(crate) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// The best known size of every target: as shards measured it, kept when a shard forgets.
+#[derive(Debug, Default)]
+pub(crate) struct Sizes(BTreeMap<TargetHash, SeriesCount>);
+
+impl Sizes {
+    /// Takes over what a shard measured. A target that has never been up there shows the number it was
+    /// sent with, which is no news.
+    pub(crate) fn learn(&mut self, hash: TargetHash, status: &ScrapeStatus) {
+        let measured = status.health == Health::Up || status.count != SeriesCount::default();
+        if measured {
+            self.0.insert(hash, status.count);
+        }
+    }
+
+    pub(crate) fn get(&self, hash: TargetHash) -> Option<SeriesCount> {
+        self.0.get(&hash).copied()
+    }
+
+    pub(crate) fn retain(&mut self, active: impl Fn(TargetHash) -> bool) {
+        self.0.retain(|hash, _| active(*hash));
+    }
+}

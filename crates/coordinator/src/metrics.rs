@@ -1,0 +1,279 @@
+//! The coordinator's metrics: the names of the original and what an operator needs besides.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
+
+use kvass_plan::{Access, Decision, Plan};
+use kvass_service::metrics::{HttpMetrics, Metrics};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+};
+
+use crate::{memory::ReplicaMemory, shards::Replica};
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobLabel {
+    job: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExploredLabels {
+    job: String,
+    success: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReplicaLabel {
+    replica: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShardLabels {
+    replica: String,
+    shard: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    replica: String,
+    reason: String,
+}
+
+/// Handles of all metrics. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct CoordinatorMetrics {
+    pub(crate) http: HttpMetrics,
+    failed: Counter,
+    assigned: Counter,
+    alleviated: Counter,
+    explored: Family<ExploredLabels, Counter>,
+    exploring: Family<JobLabel, Gauge>,
+    jobs: Arc<Mutex<BTreeSet<Arc<str>>>>,
+    cycle_duration: Histogram,
+    decisions: Family<ReasonLabels, Counter>,
+    scalings: Family<ReasonLabels, Counter>,
+    unassigned: Family<ReasonLabels, Gauge>,
+    need_series: Family<ReplicaLabel, Gauge>,
+    need_total_series: Family<ReplicaLabel, Gauge>,
+    room_series: Family<ReplicaLabel, Gauge>,
+    room_total_series: Family<ReplicaLabel, Gauge>,
+    scale: Family<ReplicaLabel, Gauge>,
+    shards: Family<ReasonLabels, Gauge>,
+    shard_series: Family<ShardLabels, Gauge>,
+    shard_total_series: Family<ShardLabels, Gauge>,
+    shard_head_series: Family<ShardLabels, Gauge>,
+    shard_config_mismatch: Family<ShardLabels, FloatGauge>,
+    active_targets: Family<JobLabel, Gauge>,
+    dropped_targets: Family<JobLabel, Gauge>,
+    failed_targets: Family<JobLabel, Gauge>,
+    discovery_failing: Family<JobLabel, Gauge>,
+    unsupported: Family<JobLabel, Gauge>,
+    config_success: Gauge,
+    config_success_time: FloatGauge,
+}
+
+impl CoordinatorMetrics {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        metrics.register(|r| {
+            let handles = CoordinatorMetrics {
+                http: HttpMetrics::register(r, "kvass_coordinator_http_request_duration_seconds"),
+                failed: Counter::default(),
+                assigned: Counter::default(),
+                alleviated: Counter::default(),
+                explored: Family::default(),
+                exploring: Family::default(),
+                jobs: Arc::default(),
+                cycle_duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
+                decisions: Family::default(),
+                scalings: Family::default(),
+                unassigned: Family::default(),
+                need_series: Family::default(),
+                need_total_series: Family::default(),
+                room_series: Family::default(),
+                room_total_series: Family::default(),
+                scale: Family::default(),
+                shards: Family::default(),
+                shard_series: Family::default(),
+                shard_total_series: Family::default(),
+                shard_head_series: Family::default(),
+                shard_config_mismatch: Family::default(),
+                active_targets: Family::default(),
+                dropped_targets: Family::default(),
+                failed_targets: Family::default(),
+                discovery_failing: Family::default(),
+                unsupported: Family::default(),
+                config_success: Gauge::default(),
+                config_success_time: FloatGauge::default(),
+            };
+            let h = &handles;
+            r.register("kvass_coordinator_failed", "Cycles that ended in an error", h.failed.clone());
+            r.register("kvass_coordinator_assign_targets", "First assignments of targets", h.assigned.clone());
+            r.register("kvass_coordinator_alleviate_shards", "Times a shard was relieved of targets", h.alleviated.clone());
+            r.register("kvass_explore_explored", "Targets explored", h.explored.clone());
+            r.register("kvass_explore_exploring_total", "Explores in progress", h.exploring.clone());
+            r.register("kvass_coordinator_cycle_duration_seconds", "Duration of a cycle", h.cycle_duration.clone());
+            r.register("kvass_coordinator_decisions", "Decisions of plans by kind", h.decisions.clone());
+            r.register("kvass_coordinator_scalings", "Changes of the number of shards by reason", h.scalings.clone());
+            r.register("kvass_coordinator_unassigned_targets", "Targets without a shard by reason", h.unassigned.clone());
+            r.register("kvass_coordinator_need_series", "Series for which no shard has room", h.need_series.clone());
+            r.register("kvass_coordinator_need_total_series", "Series before metric relabelling for which no shard has room", h.need_total_series.clone());
+            r.register("kvass_coordinator_room_series", "Series the shards could still take; absent without a limit", h.room_series.clone());
+            r.register("kvass_coordinator_room_total_series", "Series before metric relabelling the shards could still take; absent without a limit", h.room_total_series.clone());
+            r.register("kvass_coordinator_scale", "Shards wished", h.scale.clone());
+            r.register("kvass_coordinator_shards", "Shards by what may be done with them", h.shards.clone());
+            r.register("kvass_coordinator_shard_series", "Series of a shard's targets", h.shard_series.clone());
+            r.register("kvass_coordinator_shard_total_series", "Series of a shard's targets before metric relabelling", h.shard_total_series.clone());
+            r.register("kvass_coordinator_shard_head_series", "Series in the head of a shard's Prometheus", h.shard_head_series.clone());
+            r.register("kvass_coordinator_shard_config_mismatch_seconds", "How long a shard has run another configuration", h.shard_config_mismatch.clone());
+            r.register("kvass_coordinator_active_targets", "Active targets", h.active_targets.clone());
+            r.register("kvass_coordinator_dropped_targets", "Targets dropped by relabelling", h.dropped_targets.clone());
+            r.register("kvass_coordinator_failed_targets", "Targets that cannot be built from what was discovered", h.failed_targets.clone());
+            r.register("kvass_coordinator_discovery_failing", "Whether a job's discovery fails; its last targets stay in force", h.discovery_failing.clone());
+            r.register("kvass_coordinator_discovery_unsupported", "Number of a job's discovery mechanisms that are not supported", h.unsupported.clone());
+            r.register("kvass_coordinator_config_last_reload_successful", "Whether the last load of the configuration succeeded", h.config_success.clone());
+            r.register("kvass_coordinator_config_last_reload_success_timestamp_seconds", "When a configuration was last taken into force, Unix time", h.config_success_time.clone());
+            handles
+        })
+    }
+
+    pub(crate) fn exploring(&self, job: &Arc<str>) -> Gauge {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(job));
+        self.exploring.get_or_create(&JobLabel { job: job.to_string() }).clone()
+    }
+
+    pub(crate) fn explored(&self, job: &Arc<str>, success: bool) {
+        self.explored.get_or_create(&ExploredLabels { job: job.to_string(), success: success.to_string() }).inc();
+    }
+
+    /// Removes the series of jobs that are not configured any more.
+    pub(crate) fn retain_explored_jobs(&self, configured: &BTreeSet<Arc<str>>) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in jobs.difference(configured) {
+            let job = job.to_string();
+            self.exploring.remove(&JobLabel { job: job.clone() });
+            for success in ["true", "false"] {
+                self.explored.remove(&ExploredLabels { job: job.clone(), success: success.to_owned() });
+            }
+            for family in
+                [&self.active_targets, &self.dropped_targets, &self.failed_targets, &self.discovery_failing, &self.unsupported]
+            {
+                family.remove(&JobLabel { job: job.clone() });
+            }
+        }
+        jobs.retain(|job| configured.contains(job));
+    }
+
+    pub(crate) fn catalog(&self, catalog: &crate::catalog::Catalog) {
+        for (name, job) in &catalog.jobs {
+            self.jobs.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(name));
+            let label = JobLabel { job: name.to_string() };
+            self.active_targets.get_or_create(&label).set(gauge(job.active.len()));
+            self.dropped_targets.get_or_create(&label).set(gauge(job.dropped_total));
+            self.failed_targets.get_or_create(&label).set(gauge(job.failed.len()));
+            self.discovery_failing.get_or_create(&label).set(i64::from(!job.errors.is_empty()));
+            self.unsupported.get_or_create(&label).set(gauge(job.unsupported.len()));
+        }
+    }
+
+    pub(crate) fn config(&self, state: &kvass_service::ReloadState) {
+        self.config_success.set(i64::from(state.error.is_none() && state.last_success.is_some()));
+        let time = state.last_success.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        self.config_success_time.set(time.map_or(0.0, |time| time.as_secs_f64()));
+    }
+
+    pub(crate) fn cycle(&self, duration: std::time::Duration, ok: bool) {
+        self.cycle_duration.observe(duration.as_secs_f64());
+        if !ok {
+            self.failed.inc();
+        }
+    }
+
+    pub(crate) fn scaled(&self, replica: &str, reason: &str) {
+        self.scalings.get_or_create(&ReasonLabels { replica: replica.to_owned(), reason: reason.to_owned() }).inc();
+    }
+
+    /// Shows one replica after it was planned.
+    pub(crate) fn planned(&self, replica: &Replica, memory: &ReplicaMemory, plan: &Plan) {
+        let label = ReplicaLabel { replica: replica.id.clone() };
+        for decision in &plan.decisions {
+            self.decisions
+                .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: decision.kind().to_owned() })
+                .inc();
+            if let Decision::Assigned { .. } = decision {
+                self.assigned.inc();
+            }
+        }
+        let relieved: BTreeSet<u32> = plan
+            .decisions
+            .iter()
+            .filter_map(|d| match d {
+                Decision::MoveStarted { from, why: kvass_plan::MoveReason::Relief { .. }, .. } => Some(*from),
+                _ => None,
+            })
+            .collect();
+        self.alleviated.inc_by(relieved.len() as u64);
+        self.need_series.get_or_create(&label).set(signed(plan.need.series));
+        self.need_total_series.get_or_create(&label).set(signed(plan.need.total));
+        for (family, room) in [(&self.room_series, plan.room.series), (&self.room_total_series, plan.room.total)] {
+            if room == u64::MAX {
+                family.remove(&label);
+            } else {
+                family.get_or_create(&label).set(signed(room));
+            }
+        }
+        self.scale.get_or_create(&label).set(i64::from(plan.scale));
+        for reason in ["unsettled", "not_explored", "awaiting_shard", "no_room", "too_big"] {
+            let number = plan.unassigned.values().filter(|r| r.kind() == reason).count();
+            self.unassigned
+                .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: reason.to_owned() })
+                .set(gauge(number));
+        }
+        for access in [Access::Changeable, Access::Holding, Access::Pending, Access::Lost] {
+            let number = memory.shards.values().filter(|s| s.access == access).count();
+            self.shards
+                .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: access_word(access).to_owned() })
+                .set(gauge(number));
+        }
+        for shard in memory.shards.values() {
+            let label = ShardLabels { replica: replica.id.clone(), shard: shard.name.clone() };
+            let load: kvass_model::SeriesCount = shard.targets.values().map(|status| status.count).sum();
+            self.shard_series.get_or_create(&label).set(signed(load.series));
+            self.shard_total_series.get_or_create(&label).set(signed(load.total));
+            self.shard_head_series.get_or_create(&label).set(signed(shard.head_series));
+            let mismatch = shard.mismatch_since.map(|since| crate::memory::elapsed(since, jiff::Timestamp::now()));
+            self.shard_config_mismatch.get_or_create(&label).set(mismatch.map_or(0.0, |age| age.as_secs_f64()));
+        }
+    }
+
+    /// Removes the series of a shard that is gone.
+    pub(crate) fn forget_shard(&self, replica: &str, shard: &str) {
+        let label = ShardLabels { replica: replica.to_owned(), shard: shard.to_owned() };
+        for family in [&self.shard_series, &self.shard_total_series, &self.shard_head_series] {
+            family.remove(&label);
+        }
+        self.shard_config_mismatch.remove(&label);
+    }
+}
+
+/// The word for what may be done with a shard.
+pub(crate) fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::Changeable => "changeable",
+        Access::Holding => "holding",
+        Access::Pending => "pending",
+        Access::Lost => "lost",
+    }
+}
+
+fn gauge(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,206 @@
+//! `GET /api/v1/targets`: Prometheus' endpoint, for all shards, with size and shards of each target.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use axum::extract::{RawQuery, State};
+use jiff::Timestamp;
+use kvass_api::{ApiError, ApiResult, ok};
+use kvass_model::{Health, Labels, Target, format_prometheus_duration};
+use kvass_relabel::GoRegex;
+use serde::Serialize;
+
+use crate::{
+    catalog::{Catalog, JobTargets},
+    coordinator::Shared,
+    published::Published,
+};
+
+#[derive(Debug, Default)]
+struct Filter {
+    active: bool,
+    dropped: bool,
+    statistics: Statistics,
+    jobs: Vec<GoRegex>,
+    health: BTreeSet<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Statistics {
+    #[default]
+    Without,
+    With,
+    Only,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    active_targets: Vec<ActiveTarget>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    active_statistics: Vec<JobStatistics>,
+    dropped_targets: Vec<DroppedTarget>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ActiveTarget {
+    discovered_labels: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    scrape_pool: String,
+    scrape_url: String,
+    global_url: String,
+    last_error: String,
+    last_scrape: String,
+    last_scrape_duration: f64,
+    health: &'static str,
+    scrape_interval: String,
+    scrape_timeout: String,
+    series: u64,
+    total_series: u64,
+    /// Null while no shard holds the target.
+    shards: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unassigned_reason: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DroppedTarget {
+    discovered_labels: BTreeMap<String, String>,
+    scrape_pool: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct JobStatistics {
+    job_name: String,
+    total: usize,
+    health: BTreeMap<&'static str, usize>,
+}
+
+pub(super) async fn targets(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> ApiResult {
+    let filter = Filter::parse(query.as_deref().unwrap_or_default())?;
+    Ok(ok(answer(&filter, &shared.catalog.load(), &shared.published.load())))
+}
+
+impl Filter {
+    fn parse(query: &str) -> Result<Filter, ApiError> {
+        let mut filter = Filter { active: true, dropped: true, ..Filter::default() };
+        for (name, value) in form_pairs(query) {
+            match name.as_str() {
+                "state" => {
+                    let all = value.is_empty() || value.eq_ignore_ascii_case("any");
+                    filter.active = all || value.eq_ignore_ascii_case("active");
+                    filter.dropped = all || value.eq_ignore_ascii_case("dropped");
+                }
+                "statistics" => {
+                    filter.statistics = match value.as_str() {
+                        "" => Statistics::Without,
+                        "with" => Statistics::With,
+                        "only" => Statistics::Only,
+                        _ => return Err(ApiError::bad_data(format_args!("statistics: {value:?}: expected with or only"))),
+                    }
+                }
+                "job" if !value.is_empty() => {
+                    let regex = GoRegex::unanchored(&value)
+                        .map_err(|error| ApiError::bad_data(format_args!("job: {value:?}: {error}")))?;
+                    filter.jobs.push(regex);
+                }
+                "health" if !value.is_empty() => {
+                    filter.health.insert(value);
+                }
+                _ => {}
+            }
+        }
+        Ok(filter)
+    }
+
+    fn shows_job(&self, job: &str) -> bool {
+        self.jobs.is_empty() || self.jobs.iter().any(|regex| regex.is_match(job))
+    }
+}
+
+fn answer(filter: &Filter, catalog: &Catalog, published: &Published) -> Answer {
+    let mut answer = Answer { active_targets: Vec::new(), active_statistics: Vec::new(), dropped_targets: Vec::new() };
+    let lists = filter.statistics != Statistics::Only;
+    for (name, job) in &catalog.jobs {
+        if filter.active && filter.shows_job(name) {
+            let mut health: BTreeMap<&'static str, usize> = BTreeMap::new();
+            for target in &job.active {
+                let shown = active_target(job, target, published);
+                *health.entry(shown.health).or_default() += 1;
+                if lists && (filter.health.is_empty() || filter.health.contains(shown.health)) {
+                    answer.active_targets.push(shown);
+                }
+            }
+            if filter.statistics != Statistics::Without && !job.active.is_empty() {
+                answer.active_statistics.push(JobStatistics { job_name: name.to_string(), total: job.active.len(), health });
+            }
+        }
+        if filter.dropped && lists {
+            answer.dropped_targets.extend(
+                job.dropped.iter().map(|labels| DroppedTarget { discovered_labels: map(labels), scrape_pool: name.to_string() }),
+            );
+        }
+    }
+    answer
+}
+
+fn active_target(job: &JobTargets, target: &Target, published: &Published) -> ActiveTarget {
+    let known = published.targets.get(&target.hash).cloned().unwrap_or_default();
+    let mut status = known.status;
+    if let Some(found) = job.over_limit {
+        status.health = Health::Down;
+        status.last_error = format!("target_limit exceeded (number of targets: {found}, limit: {})", job.config.target_limit);
+    }
+    ActiveTarget {
+        discovered_labels: map(&target.discovered),
+        labels: map(&target.public_labels()),
+        scrape_pool: target.job.to_string(),
+        scrape_url: target.url.clone(),
+        global_url: target.url.clone(),
+        last_error: status.last_error,
+        last_scrape: status.last_scrape.as_ref().map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), Timestamp::to_string),
+        last_scrape_duration: status.last_scrape_duration.as_secs_f64(),
+        health: status.health.as_str(),
+        scrape_interval: format_prometheus_duration(target.interval),
+        scrape_timeout: format_prometheus_duration(target.timeout),
+        series: status.count.series,
+        total_series: status.count.total,
+        shards: (!known.shards.is_empty()).then_some(known.shards),
+        unassigned_reason: known.unassigned,
+    }
+}
+
+fn map(labels: &Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The pairs of a query string; malformed escapes stay as they are.
+fn form_pairs(query: &str) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters() {
+        let filter = Filter::parse("state=active&job=^a&job=b%24&health=up&health=down&statistics=with").unwrap();
+        assert!(filter.active && !filter.dropped);
+        assert_eq!(filter.statistics, Statistics::With);
+        assert_eq!(["abc", "xb", "xbx", "c"].map(|job| filter.shows_job(job)), [true, true, false, false]);
+        assert!(filter.health.contains("down"));
+
+        let none = Filter::parse("state=bogus").unwrap();
+        assert!(!none.active && !none.dropped);
+        assert!(Filter::parse("statistics=yes").is_err());
+        assert!(Filter::parse("job=(").is_err());
+        let all = Filter::parse("").unwrap();
+        assert!(all.active && all.dropped && all.shows_job("any"));
+    }
+}

@@ -1,0 +1,231 @@
+//! Keeps one discoverer running per distinct discovery section and publishes what they find.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kvass_config::{KubernetesRole, ScrapeConfig, SdConfig};
+use kvass_model::TargetGroup;
+use kvass_service::FileWatcher;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    feed::{Feed, lock},
+    file, http,
+    kubernetes::{self, WatchPool},
+};
+
+/// Changes that come together are published together; far below the time a reaction may take.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// How discoverers reach others.
+#[derive(Clone, Debug)]
+pub struct DiscoveryOptions {
+    /// Reuse connections.
+    pub keep_alive: bool,
+    /// Proxy of `http_sd_configs` sections that name none.
+    pub scrape_proxy: Option<String>,
+    /// HTTP/2 where configured and the server offers it.
+    pub http2: bool,
+}
+
+/// Everything discovered at one moment; immutable.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Discovered {
+    /// By job name; exactly the jobs last applied.
+    pub jobs: BTreeMap<Arc<str>, JobDiscovery>,
+}
+
+/// What was discovered for one job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobDiscovery {
+    /// Groups of all its discoverers, in the order of the sections; none is without targets.
+    pub groups: Vec<Arc<TargetGroup>>,
+    /// Whether every supported discoverer of the job has delivered at least once. Until then an absent
+    /// target may just not have been discovered yet.
+    pub complete: bool,
+    /// What is failing now, for operators, without secrets. The last good groups stay in force.
+    pub errors: Vec<String>,
+    /// Sections that kvass has no discoverer for, for example `consul_sd_configs`.
+    pub unsupported: Vec<String>,
+}
+
+/// Owns the running discoverers. Equal sections share one discoverer, over jobs and over reloads.
+#[derive(Debug)]
+pub struct Manager {
+    shared: Arc<Shared>,
+    publisher: Task,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: DiscoveryOptions,
+    files: Arc<FileWatcher>,
+    kubernetes: Arc<WatchPool>,
+    changed: Arc<Notify>,
+    jobs: Mutex<Vec<Job>>,
+    published: watch::Sender<Arc<Discovered>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    name: Arc<str>,
+    discoverers: Vec<Arc<Discoverer>>,
+    unsupported: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Discoverer {
+    section: SdConfig,
+    feed: Arc<Feed>,
+    /// Absent where everything is known at once.
+    _task: Option<Task>,
+}
+
+impl Manager {
+    /// No job yet. Must be called inside a tokio runtime.
+    pub fn new(options: DiscoveryOptions) -> Self {
+        Self::with_file_watcher(options, FileWatcher::new())
+    }
+
+    /// Like [`Manager::new`], with the watcher that the rest of the process uses: each one costs an
+    /// inotify instance, of which a node has few.
+    pub fn with_file_watcher(options: DiscoveryOptions, files: Arc<FileWatcher>) -> Self {
+        let shared = Arc::new(Shared {
+            kubernetes: Arc::new(WatchPool::new(&options)),
+            options,
+            files,
+            changed: Arc::default(),
+            jobs: Mutex::default(),
+            published: watch::Sender::default(),
+        });
+        let publisher = Task::spawn(publish_changes(Arc::clone(&shared)));
+        Manager { shared, publisher }
+    }
+
+    /// Starts, keeps and stops discoverers so that they are those of `jobs`, and publishes at once what
+    /// is known already. The jobs have passed through [`kvass_config::apply_sd_injection`].
+    pub fn apply(&self, jobs: &[Arc<ScrapeConfig>]) {
+        let mut current = lock(&self.shared.jobs);
+        let mut running: Vec<Arc<Discoverer>> = current.iter().flat_map(|job| job.discoverers.iter().cloned()).collect();
+        *current = jobs.iter().map(|job| self.shared.start_job(job, &mut running)).collect();
+        self.shared.publish(&current);
+    }
+
+    /// The snapshots: replaced whenever anything changed.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Discovered>> {
+        self.shared.published.subscribe()
+    }
+
+    /// Stops all discoverers; the last snapshot stays readable. Dropping the manager does the same.
+    pub async fn shutdown(&self) {
+        self.publisher.0.abort();
+        lock(&self.shared.jobs).clear();
+    }
+}
+
+impl Shared {
+    fn start_job(&self, job: &ScrapeConfig, running: &mut Vec<Arc<Discoverer>>) -> Job {
+        let mut discoverers: Vec<Arc<Discoverer>> = Vec::new();
+        let mut unsupported = Vec::new();
+        for section in &job.service_discovery {
+            if let Some(what) = unsupported_section(section) {
+                unsupported.push(what);
+                continue;
+            }
+            let discoverer = running.iter().find(|d| d.section == *section).cloned().unwrap_or_else(|| {
+                let started = self.start(section);
+                running.push(Arc::clone(&started));
+                started
+            });
+            if !discoverers.iter().any(|d| Arc::ptr_eq(d, &discoverer)) {
+                discoverers.push(discoverer);
+            }
+        }
+        Job { name: Arc::clone(&job.job_name), discoverers, unsupported }
+    }
+
+    fn start(&self, section: &SdConfig) -> Arc<Discoverer> {
+        let feed = Feed::new(Arc::clone(&self.changed));
+        let to = Arc::clone(&feed);
+        let task = match section.clone() {
+            SdConfig::Static(groups) => {
+                let groups = groups.into_iter().enumerate();
+                feed.replace(groups.map(|(index, group)| TargetGroup { source: index.to_string(), ..group }));
+                None
+            }
+            SdConfig::File(config) => Some(Task::spawn(file::run(config, Arc::clone(&self.files), to))),
+            SdConfig::Http(config) => Some(Task::spawn(http::run(config, self.options.clone(), to))),
+            SdConfig::Kubernetes(config) => Some(Task::spawn(kubernetes::run(*config, Arc::clone(&self.kubernetes), to))),
+            SdConfig::Unsupported(_) => None,
+        };
+        Arc::new(Discoverer { section: section.clone(), feed, _task: task })
+    }
+
+    fn publish(&self, jobs: &[Job]) {
+        let jobs = jobs.iter().map(|job| (Arc::clone(&job.name), job.snapshot())).collect();
+        let discovered = Discovered { jobs };
+        self.published.send_if_modified(|last| {
+            let modified = **last != discovered;
+            if modified {
+                *last = Arc::new(discovered);
+            }
+            modified
+        });
+    }
+}
+
+impl Job {
+    fn snapshot(&self) -> JobDiscovery {
+        let mut snapshot = JobDiscovery { complete: true, unsupported: self.unsupported.clone(), ..JobDiscovery::default() };
+        for discoverer in &self.discoverers {
+            let state = discoverer.feed.lock();
+            snapshot.groups.extend(state.groups.values().cloned());
+            snapshot.complete &= state.delivered;
+            snapshot.errors.extend_from_slice(&state.errors);
+        }
+        snapshot
+    }
+}
+
+async fn publish_changes(shared: Arc<Shared>) {
+    loop {
+        shared.changed.notified().await;
+        tokio::time::sleep(SETTLE).await;
+        let jobs = lock(&shared.jobs);
+        shared.publish(&jobs);
+    }
+}
+
+/// The operator's name for a section without a discoverer.
+fn unsupported_section(section: &SdConfig) -> Option<String> {
+    match section {
+        SdConfig::Unsupported(key) => Some(key.clone()),
+        SdConfig::Kubernetes(config) if config.role != KubernetesRole::Pod => {
+            Some(format!("kubernetes_sd_configs role {}", config.role.as_str()))
+        }
+        _ => None,
+    }
+}
+
+/// A spawned task that ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Task(JoinHandle<()>);
+
+impl Task {
+    pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Task(tokio::spawn(future))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

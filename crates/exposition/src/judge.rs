@@ -1,0 +1,284 @@
+use std::borrow::Cow;
+
+use kvass_model::{LabelsBuilder, PrometheusLine, is_legacy_label_name, is_legacy_metric_name};
+
+use crate::{
+    CountOptions, Refusal,
+    sample_labels::{METRIC_NAME, SampleLabels},
+};
+
+/// Prefix under which an exposed label survives a target label of the same name.
+const EXPORTED_PREFIX: &str = "exported_";
+
+/// Does to a series what Prometheus does between parsing and storing it: target labels, metric
+/// relabelling, validation, label limits.
+pub(crate) struct Judge {
+    options: CountOptions,
+    utf8_names: bool,
+    takes_plain_series: bool,
+    /// Kept between samples: most of them have the same label names, whose memory is used again.
+    builder: LabelsBuilder,
+}
+
+impl Judge {
+    pub(crate) fn new(options: CountOptions) -> Self {
+        Judge {
+            utf8_names: options.utf8_names && options.line == PrometheusLine::V3,
+            takes_plain_series: options.metric_relabel_configs.is_empty()
+                && options.label_limit == 0
+                && options.label_name_length_limit == 0
+                && options.label_value_length_limit == 0,
+            options,
+            builder: LabelsBuilder::new(),
+        }
+    }
+
+    /// Whether every series with legal, distinct label names is stored, so that its labels need not even
+    /// be assembled.
+    pub(crate) fn takes_plain_series(&self) -> bool {
+        self.takes_plain_series
+    }
+
+    pub(crate) fn options(&self) -> &CountOptions {
+        &self.options
+    }
+
+    pub(crate) fn is_metric_name(&self, name: &str) -> bool {
+        if self.utf8_names { !name.is_empty() } else { is_legacy_metric_name(name) }
+    }
+
+    pub(crate) fn is_label_name(&self, name: &str) -> bool {
+        if self.utf8_names { !name.is_empty() } else { is_legacy_label_name(name) }
+    }
+
+    /// Whether the series survives metric relabelling; an error fails the whole scrape.
+    pub(crate) fn admit(&mut self, exposed: &SampleLabels) -> Result<bool, Refusal> {
+        self.merge(exposed);
+        if !kvass_relabel::process(&self.options.metric_relabel_configs, &mut self.builder) || self.builder.is_empty() {
+            return Ok(false);
+        }
+        if self.builder.get(METRIC_NAME).is_none() {
+            return Err(Refusal::MissingName);
+        }
+        for (name, value) in self.builder.iter() {
+            if name == METRIC_NAME && !self.is_metric_name(value) {
+                return Err(Refusal::MetricName(shorten(value)));
+            }
+            if !self.is_label_name(name) {
+                return Err(Refusal::LabelName(shorten(name)));
+            }
+        }
+        self.check_limits()?;
+        self.check_repetitions(exposed)?;
+        Ok(true)
+    }
+
+    /// Fills the builder with the exposed labels and those of the target.
+    fn merge(&mut self, exposed: &SampleLabels) {
+        let target = &self.options.target_labels;
+        let builder = &mut self.builder;
+        builder.retain(|name| exposed.get(name).is_some() || target.get(name).is_some());
+        let mut previous = None;
+        for (name, value) in exposed.iter() {
+            if previous != Some(name) {
+                builder.set(name, value);
+            } else if value.is_empty() {
+                // One empty value deletes the label, whatever its repetitions say.
+                builder.remove(name);
+            }
+            previous = Some(name);
+        }
+        if self.options.honor_labels {
+            for (name, value) in target.iter().filter(|(name, _)| exposed.get(name).is_none()) {
+                builder.set(name, value);
+            }
+            return;
+        }
+        for (name, value) in target.iter() {
+            builder.set(name, value);
+        }
+        let mut overwritten: Vec<(&str, &str)> = target
+            .iter()
+            .filter_map(|(name, _)| Some((name, exposed.get(name)?)))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        overwritten.sort_by_key(|(name, _)| name.len());
+        for (name, value) in overwritten {
+            let mut exported = format!("{EXPORTED_PREFIX}{name}");
+            while builder.get(&exported).is_some() {
+                exported.insert_str(0, EXPORTED_PREFIX);
+            }
+            builder.set(&exported, value);
+        }
+    }
+
+    fn check_limits(&self) -> Result<(), Refusal> {
+        let CountOptions { label_limit, label_name_length_limit, label_value_length_limit, .. } = self.options;
+        let labels = self.builder.len() as u64;
+        if label_limit > 0 && labels > label_limit {
+            return Err(Refusal::LabelLimit { labels, limit: label_limit });
+        }
+        if label_name_length_limit == 0 && label_value_length_limit == 0 {
+            return Ok(());
+        }
+        for (name, value) in self.builder.iter() {
+            let (label, length) = (|| shorten(name), name.len() as u64);
+            if label_name_length_limit > 0 && length > label_name_length_limit {
+                return Err(Refusal::LabelNameLength { label: label(), length, limit: label_name_length_limit });
+            }
+            let length = value.len() as u64;
+            if label_value_length_limit > 0 && length > label_value_length_limit {
+                return Err(Refusal::LabelValueLength { label: label(), length, limit: label_value_length_limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// A repeated label reaches the storage, which refuses it, unless a target label or a rule replaced
+    /// or deleted it.
+    fn check_repetitions(&self, exposed: &SampleLabels) -> Result<(), Refusal> {
+        for ((name, value), (next, _)) in exposed.iter().zip(exposed.iter().skip(1)) {
+            let replaced = !self.options.honor_labels && self.options.target_labels.get(name).is_some();
+            if name == next && !replaced && self.builder.get(name) == Some(value) {
+                return Err(Refusal::DuplicateLabel(shorten(name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// At most 50 characters, as much as an error message needs.
+fn shorten(text: &str) -> String {
+    let shortened: Cow<'_, str> = match text.char_indices().nth(50) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    };
+    shortened.into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use kvass_model::Labels;
+
+    use super::*;
+
+    fn stored(options: CountOptions, exposed: &[(&str, &str)]) -> (Result<bool, Refusal>, Labels) {
+        let mut judge = Judge::new(options);
+        let exposed: SampleLabels = exposed.iter().copied().collect();
+        let verdict = judge.admit(&exposed);
+        (verdict, judge.builder.build())
+    }
+
+    #[test]
+    fn target_labels_win_unless_exposed_labels_are_honoured() {
+        let exposed = [(METRIC_NAME, "m"), ("job", "a"), ("exported_job", "b"), ("zone", ""), ("x", "y")];
+        let target_labels = Labels::from([("job", "t"), ("zone", "z"), ("exported_exported_job", "e"), ("instance", "i")]);
+        let options =
+            |honor_labels| CountOptions { target_labels: target_labels.clone(), honor_labels, ..CountOptions::default() };
+        let (verdict, labels) = stored(options(false), &exposed);
+        assert_eq!(verdict, Ok(true));
+        assert_eq!(
+            labels,
+            Labels::from([
+                (METRIC_NAME, "m"),
+                ("exported_exported_exported_job", "a"),
+                ("exported_exported_job", "e"),
+                ("exported_job", "b"),
+                ("instance", "i"),
+                ("job", "t"),
+                ("x", "y"),
+                ("zone", "z"),
+            ])
+        );
+        let (verdict, labels) = stored(options(true), &exposed);
+        assert_eq!(verdict, Ok(true));
+        assert_eq!(
+            labels,
+            Labels::from([
+                (METRIC_NAME, "m"),
+                ("exported_exported_job", "e"),
+                ("exported_job", "b"),
+                ("instance", "i"),
+                ("job", "a"),
+                ("x", "y"),
+            ])
+        );
+    }
+
+    #[test]
+    fn shorter_names_are_exported_first() {
+        let (_, labels) = stored(
+            CountOptions { target_labels: Labels::from([("a", "t"), ("exported_a", "u")]), ..CountOptions::default() },
+            &[(METRIC_NAME, "m"), ("a", "1"), ("exported_a", "2")],
+        );
+        assert_eq!(
+            labels,
+            Labels::from([
+                (METRIC_NAME, "m"),
+                ("a", "t"),
+                ("exported_a", "u"),
+                ("exported_exported_a", "1"),
+                ("exported_exported_exported_a", "2"),
+            ])
+        );
+    }
+
+    #[test]
+    fn labels_of_the_previous_sample_leave_no_trace() {
+        let mut judge = Judge::new(CountOptions { target_labels: Labels::from([("a", "t")]), ..CountOptions::default() });
+        for exposed in
+            [vec![(METRIC_NAME, "m"), ("a", "1"), ("b", "1")], vec![(METRIC_NAME, "n"), ("c", "2"), ("exported_a", "3")]]
+        {
+            assert_eq!(judge.admit(&exposed.into_iter().collect()), Ok(true));
+        }
+        assert_eq!(judge.builder.build(), Labels::from([(METRIC_NAME, "n"), ("a", "t"), ("c", "2"), ("exported_a", "3")]));
+    }
+
+    #[test]
+    fn refusals() {
+        let base = CountOptions::default;
+        let v3 = CountOptions { line: PrometheusLine::V3, utf8_names: true, ..base() };
+        let long = "é".repeat(60);
+        type Case<'a> = (CountOptions, &'a [(&'a str, &'a str)], Result<bool, Refusal>);
+        let cases: [Case<'_>; 14] = [
+            (base(), &[("a", "b")], Err(Refusal::MissingName)),
+            (base(), &[(METRIC_NAME, ""), ("a", "")], Ok(false)),
+            (base(), &[(METRIC_NAME, " m")], Err(Refusal::MetricName(" m".into()))),
+            (v3.clone(), &[(METRIC_NAME, " m"), ("a.b", "c")], Ok(true)),
+            (CountOptions { utf8_names: false, ..v3.clone() }, &[(METRIC_NAME, "a.b")], Err(Refusal::MetricName("a.b".into()))),
+            (CountOptions { utf8_names: true, ..base() }, &[(METRIC_NAME, "a.b")], Err(Refusal::MetricName("a.b".into()))),
+            (v3, &[(METRIC_NAME, "m"), ("", "c")], Err(Refusal::LabelName(String::new()))),
+            (base(), &[(METRIC_NAME, "m"), ("a:b", "c")], Err(Refusal::LabelName("a:b".into()))),
+            (base(), &[(METRIC_NAME, "m"), (long.as_str(), "c")], Err(Refusal::LabelName(format!("{}…", "é".repeat(50))))),
+            (base(), &[(METRIC_NAME, "m"), ("a", "1"), ("a", "1")], Err(Refusal::DuplicateLabel("a".into()))),
+            (base(), &[(METRIC_NAME, "m"), ("a", "1"), ("a", "")], Ok(true)),
+            (
+                CountOptions { label_limit: 2, ..base() },
+                &[(METRIC_NAME, "m"), ("a", "1"), ("b", "1")],
+                Err(Refusal::LabelLimit { labels: 3, limit: 2 }),
+            ),
+            (
+                CountOptions { label_name_length_limit: 8, ..base() },
+                &[(METRIC_NAME, "m"), ("ninechars", "1")],
+                Err(Refusal::LabelNameLength { label: "ninechars".into(), length: 9, limit: 8 }),
+            ),
+            (
+                CountOptions { label_value_length_limit: 1, ..base() },
+                &[(METRIC_NAME, "m"), ("a", "é")],
+                Err(Refusal::LabelValueLength { label: "a".into(), length: 2, limit: 1 }),
+            ),
+        ];
+        for (options, exposed, verdict) in cases {
+            assert_eq!(stored(options, exposed).0, verdict, "{exposed:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_label_replaces_repetitions() {
+        let options =
+            |honor_labels| CountOptions { target_labels: Labels::from([("a", "t")]), honor_labels, ..CountOptions::default() };
+        let exposed = [(METRIC_NAME, "m"), ("a", "1"), ("a", "2")];
+        assert_eq!(stored(options(false), &exposed).0, Ok(true));
+        assert_eq!(stored(options(true), &exposed).0, Err(Refusal::DuplicateLabel("a".into())));
+    }
+}

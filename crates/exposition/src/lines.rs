@@ -1,0 +1,241 @@
+use kvass_model::{PrometheusLine, SeriesCount};
+use memchr::memchr_iter;
+
+use crate::{
+    CountError, Counts, Format, Refusal,
+    cursor::{Cursor, Span, Stop},
+    entry::{Entry, MetricType},
+    error::excerpt,
+    judge::Judge,
+    nhcb::Collector,
+    number::{format_float, parse_float},
+    openmetrics,
+    sample::{Grammar, Sample},
+    sample_labels::{BUCKET_LABEL, METRIC_NAME, QUANTILE_LABEL, SampleLabels},
+    tally::Tally,
+    text,
+};
+
+/// Longest entry in bytes. Prometheus has no such limit, but a counter that holds one entry at a time
+/// needs one to keep its memory flat.
+pub(crate) const MAX_ENTRY: usize = 16 << 20;
+
+const TOO_LONG: &str = "an entry of at most 16 MiB";
+
+/// Counts a body in one of the two text formats.
+pub(crate) struct Lines {
+    openmetrics: bool,
+    grammar: Grammar,
+    judge: Judge,
+    tally: Tally,
+    sample: Sample,
+    exemplar: Sample,
+    labels: SampleLabels,
+    /// Family and type of the last TYPE line; Prometheus does not check whether samples belong to it.
+    family: Vec<u8>,
+    metric_type: MetricType,
+    /// Present when classic histograms are converted.
+    collector: Option<Collector>,
+    lines_read: u64,
+    started: bool,
+    ended: bool,
+}
+
+/// What is wrong with an entry; the place is added where it is known.
+enum Problem {
+    Syntax(&'static str),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Problem::Refused(refusal)
+    }
+}
+
+impl Lines {
+    pub(crate) fn new(judge: Judge) -> Self {
+        let options = judge.options();
+        let openmetrics = options.format == Format::OpenMetrics;
+        let grammar = if openmetrics { openmetrics::grammar } else { text::grammar };
+        Lines {
+            openmetrics,
+            grammar: grammar(options.line, options.convert_nhcb),
+            tally: Tally::new(options.per_metric),
+            collector: options.convert_nhcb.then(Collector::default),
+            judge,
+            sample: Sample::default(),
+            exemplar: Sample::default(),
+            labels: SampleLabels::default(),
+            family: Vec::new(),
+            metric_type: MetricType::default(),
+            lines_read: 0,
+            started: false,
+            ended: false,
+        }
+    }
+
+    /// Counts the complete entries of `bytes` and says how many bytes they took.
+    pub(crate) fn consume(&mut self, bytes: &[u8]) -> Result<usize, CountError> {
+        let grammar = Grammar { ascii: bytes.is_ascii(), ..self.grammar };
+        let mut used = 0;
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            self.started = true;
+            match self.consume_entry(rest, &grammar) {
+                Ok(0) => break,
+                Ok(length) => used += length,
+                Err(problem) => {
+                    let line = self.lines_read + count_lines(bytes.get(..used).unwrap_or_default()) + 1;
+                    return Err(problem.at(line, rest));
+                }
+            }
+        }
+        self.lines_read += count_lines(bytes.get(..used).unwrap_or_default());
+        Ok(used)
+    }
+
+    /// Counts what is left at the end of the body.
+    pub(crate) fn finish(mut self, mut rest: Vec<u8>) -> Result<Counts, CountError> {
+        if self.openmetrics {
+            if rest == openmetrics::END_MARK && !self.ended {
+                rest.push(b'\n');
+            }
+        } else if !self.ended {
+            // As Prometheus does, so that the last line needs no line feed.
+            rest.push(b'\n');
+        }
+        let used = self.consume(&rest)?;
+        let rest = rest.get(used..).unwrap_or_default();
+        if !rest.is_empty() {
+            return Err(Problem::Syntax("the end of this entry, but the body ended").at(self.lines_read + 1, rest));
+        }
+        if self.openmetrics && self.started && !self.ended {
+            return Err(CountError::MissingEof { line: self.lines_read + 1 });
+        }
+        let line = self.lines_read;
+        self.complete_histogram().map_err(|problem| problem.at(line, &self.family))?;
+        Ok(self.tally.finish())
+    }
+
+    /// Counts one entry and returns its length; zero when it is not complete.
+    fn consume_entry(&mut self, bytes: &[u8], grammar: &Grammar) -> Result<usize, Problem> {
+        if self.ended {
+            return if self.openmetrics { Err(Problem::Syntax("nothing after # EOF")) } else { Ok(bytes.len()) };
+        }
+        let mut cursor = Cursor::new(bytes);
+        let entry = if self.openmetrics {
+            let line = self.judge.options().line;
+            openmetrics::read_entry(&mut cursor, grammar, line, &mut self.sample, &mut self.exemplar)
+        } else {
+            text::read_entry(&mut cursor, grammar, &mut self.sample)
+        };
+        let read = if entry == Err(Stop::Incomplete) { bytes.len() } else { cursor.position() };
+        if read > MAX_ENTRY {
+            return Err(Problem::Syntax(TOO_LONG));
+        }
+        match entry {
+            Ok(entry) => self.take(entry, bytes.get(..read).unwrap_or_default())?,
+            Err(Stop::Incomplete) => return Ok(0),
+            Err(Stop::Bad(expected)) => return Err(Problem::Syntax(expected)),
+        }
+        Ok(if self.ended && !self.openmetrics { bytes.len() } else { read })
+    }
+
+    fn take(&mut self, entry: Entry, bytes: &[u8]) -> Result<(), Problem> {
+        match entry {
+            Entry::Blank => Ok(()),
+            Entry::Comment | Entry::Metadata => self.complete_histogram(),
+            Entry::Type { name, metric_type } => {
+                self.complete_histogram()?;
+                self.family.clear();
+                self.family.extend_from_slice(name.of(bytes));
+                self.metric_type = metric_type;
+                Ok(())
+            }
+            Entry::Sample => self.take_sample(bytes),
+            Entry::End => {
+                self.ended = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn take_sample(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        if self.judge.takes_plain_series() && self.collector.is_none() && self.sample.is_plain(bytes) {
+            let name = if self.judge.options().per_metric { utf8(bytes, self.sample.name)? } else { "" };
+            self.tally.add(name, SeriesCount { series: 1, total: 1 });
+            return Ok(());
+        }
+        self.assemble(bytes)?;
+        let Some(collector) = &mut self.collector else {
+            return self.account();
+        };
+        if let Some(native) = collector.complete_before(&self.labels) {
+            let classic = std::mem::replace(&mut self.labels, native);
+            self.account()?;
+            self.labels = classic;
+        }
+        let collected = self
+            .collector
+            .as_mut()
+            .is_some_and(|collector| collector.collect(&self.family, self.metric_type, &self.labels, self.sample.value));
+        if collected && !self.judge.options().always_classic { Ok(()) } else { self.account() }
+    }
+
+    /// Counts the native series of a histogram that ends here.
+    fn complete_histogram(&mut self) -> Result<(), Problem> {
+        match self.collector.as_mut().and_then(Collector::complete) {
+            Some(native) => {
+                self.labels = native;
+                self.account()
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Copies the labels of the sample out of its line.
+    fn assemble(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.labels.clear();
+        self.labels.push_escaped(METRIC_NAME, utf8(bytes, self.sample.name)?);
+        // Prometheus 3 stores bucket bounds and quantiles in one notation.
+        let number_label = match self.metric_type {
+            _ if self.judge.options().line == PrometheusLine::V2 => None,
+            MetricType::Histogram => Some(BUCKET_LABEL),
+            MetricType::Summary => Some(QUANTILE_LABEL),
+            MetricType::Counter | MetricType::Other => None,
+        };
+        for (name, value) in &self.sample.labels {
+            self.labels.push_escaped(utf8(bytes, *name)?, utf8(bytes, *value)?);
+            let number = self.labels.last().filter(|(name, _)| Some(*name) == number_label);
+            if let Some(number) = number.and_then(|(_, value)| parse_float(value.as_bytes())) {
+                self.labels.set_last_value(&format_float(number));
+            }
+        }
+        self.labels.sort();
+        Ok(())
+    }
+
+    fn account(&mut self) -> Result<(), Problem> {
+        let admitted = self.judge.admit(&self.labels)?;
+        self.tally.add(self.labels.metric_name(), SeriesCount { series: u64::from(admitted), total: 1 });
+        Ok(())
+    }
+}
+
+impl Problem {
+    fn at(self, line: u64, entry: &[u8]) -> CountError {
+        let excerpt = excerpt(entry);
+        match self {
+            Problem::Syntax(expected) => CountError::Syntax { line, excerpt, expected },
+            Problem::Refused(refusal) => CountError::Sample { line, excerpt, refusal },
+        }
+    }
+}
+
+fn utf8(bytes: &[u8], span: Span) -> Result<&str, Problem> {
+    std::str::from_utf8(span.of(bytes)).map_err(|_| Problem::Syntax("names in UTF-8"))
+}
+
+fn count_lines(bytes: &[u8]) -> u64 {
+    memchr_iter(b'\n', bytes).count() as u64
+}

@@ -1,0 +1,188 @@
+//! How many shards there should be.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use kvass_model::{SeriesCount, TargetHash};
+
+use crate::{
+    Access, Barrier, Limits, ScaleReason, UnassignedReason,
+    working::{Short, Working, outgoing},
+};
+
+/// The scale wished, and why it differs from the present one or stays although room is missing. Also
+/// gives every target without room its reason.
+///
+/// Growth starts from the scale wished now, not from the shards seen: shards that are wished but not
+/// there yet, or not read yet, are room to come. What lacks room is packed into them first and only the
+/// rest into new ones, so that planning again before they are up does not grow again.
+pub(crate) fn scale(working: &mut Working<'_>) -> (u32, Option<ScaleReason>) {
+    let snapshot = working.snapshot;
+    let floor = floor(working);
+    let growth = Growth::of(working, floor);
+    let added = u32::try_from(growth.added).unwrap_or(u32::MAX);
+    let wished = floor.saturating_add(added);
+    let barrier = growth.without_room.values().next().copied();
+    explain(working, &growth);
+
+    let targets = working.short.len();
+    let need = working.short.iter().map(|short| short.count).sum();
+    if added > 0 {
+        return (wished, Some(ScaleReason::Need { targets, need, added, barrier }));
+    }
+    if wished > snapshot.scale {
+        let first = snapshot.scale == 0 && wished == 1 && working.limits.min_shards == 0;
+        return (wished, Some(if first { ScaleReason::First } else { ScaleReason::Minimum(wished) }));
+    }
+    if let Some(barrier) = barrier {
+        return (wished, Some(ScaleReason::NoRoom { targets, need, barrier }));
+    }
+    let removed = idle(working);
+    (wished - removed, (removed > 0).then_some(ScaleReason::Idle { removed }))
+}
+
+/// The scale before need is looked at: the minimum, and one shard as soon as there is any target.
+fn floor(working: &Working<'_>) -> u32 {
+    let Working { snapshot, limits, .. } = working;
+    if !snapshot.scalable {
+        return snapshot.scale;
+    }
+    let first = u32::from(!snapshot.targets.is_empty() && limits.max_shards > 0);
+    snapshot.scale.max(limits.min_shards).max(first)
+}
+
+/// First-fit decreasing of everything without room into shards to come and new ones.
+struct Growth {
+    /// New shards.
+    added: usize,
+    /// What even they do not hold.
+    without_room: BTreeMap<TargetHash, Barrier>,
+}
+
+impl Growth {
+    fn of(working: &Working<'_>, floor: u32) -> Growth {
+        let limits = working.limits;
+        let coming = coming(working, floor);
+        let (allowed, barrier) = allowed(working, floor);
+        let mut items = working.short.clone();
+        items.sort_by_cached_key(|item| (item.behind_gate, Reverse(limits.weight(item.count)), item.target));
+
+        let mut bins: Vec<Bin> = vec![Bin::default(); coming.min(items.len())];
+        let mut added = 0;
+        let mut added_for_heads = 0;
+        let mut without_room = BTreeMap::new();
+        for item in items {
+            if let Some(bin) = bins.iter_mut().find(|bin| bin.takes(item.count, limits)) {
+                bin.add(item.count);
+                continue;
+            }
+            let (may_add, barrier) = if item.behind_gate {
+                (added == 0 && added_for_heads == 0 && growth_helps_heads(working, coming), Barrier::HeadGate)
+            } else {
+                (true, barrier)
+            };
+            if may_add && added + added_for_heads < allowed {
+                bins.push(Bin::holding(item.count));
+                if item.behind_gate { added_for_heads += 1 } else { added += 1 }
+            } else {
+                without_room.insert(item.target, barrier);
+            }
+        }
+        Growth { added: added + added_for_heads, without_room }
+    }
+}
+
+/// Whether to add a shard for targets that would have room if heads were smaller.
+///
+/// A head shrinks by itself at its next truncation, while a shard, once added, stays, so the whole room
+/// behind full heads is not rebuilt: they grow the replica by one shard at a time, and only when none is
+/// coming. And an empty shard with a full head shows that a new one would not help (its head is not
+/// filled by targets but, for example, by rules), so growing again would never end.
+fn growth_helps_heads(working: &Working<'_>, coming: usize) -> bool {
+    coming == 0 && !working.shards.values().any(|shard| shard.gated && shard.targets.is_empty())
+}
+
+/// Shards that are wished but cannot be used yet.
+fn coming(working: &Working<'_>, floor: u32) -> usize {
+    let listed = working.snapshot.shards.iter().filter(|(ordinal, _)| !outgoing(working.snapshot, **ordinal));
+    let pending = listed.clone().filter(|(_, view)| view.access == Access::Pending).count();
+    if working.snapshot.scalable {
+        let missing = usize::try_from(floor).unwrap_or(usize::MAX).saturating_sub(listed.count());
+        missing.saturating_add(pending)
+    } else {
+        pending
+    }
+}
+
+/// How many shards may be added, and what keeps more from being added.
+fn allowed(working: &Working<'_>, floor: u32) -> (usize, Barrier) {
+    let Working { snapshot, limits, .. } = working;
+    if !snapshot.scalable {
+        return (0, Barrier::Static);
+    }
+    let listed = snapshot.shards.iter().filter(|(ordinal, _)| !outgoing(snapshot, **ordinal));
+    let lost = listed.clone().filter(|(_, view)| view.access == Access::Lost).count();
+    let listed = listed.count();
+    // One of one, or one of two, is a broken node. More than half is more likely a coordinator that is
+    // cut off, and doubling the replica would not cure that.
+    if lost >= 2 && lost * 2 > listed {
+        return (0, Barrier::MostLost { lost, listed });
+    }
+    let max = limits.max_shards.max(limits.min_shards);
+    (usize::try_from(max.saturating_sub(floor)).unwrap_or(usize::MAX), Barrier::MaxShards(max))
+}
+
+/// A shard to come.
+#[derive(Clone, Default)]
+struct Bin {
+    load: SeriesCount,
+    used: bool,
+}
+
+impl Bin {
+    fn holding(count: SeriesCount) -> Bin {
+        Bin { load: count, used: true }
+    }
+
+    fn takes(&self, count: SeriesCount, limits: &Limits) -> bool {
+        if limits.too_big(count) { !self.used } else { limits.within(self.load + count, crate::limits::FULL) }
+    }
+
+    fn add(&mut self, count: SeriesCount) {
+        self.load += count;
+        self.used = true;
+    }
+}
+
+/// Writes down why each target without room has no home. A target that only should move has one.
+fn explain(working: &mut Working<'_>, growth: &Growth) {
+    for Short { target, count, .. } in working.short.clone() {
+        if !working.holders(target).is_empty() {
+            continue;
+        }
+        let reason = match growth.without_room.get(&target).copied() {
+            None => UnassignedReason::AwaitingShard { count },
+            Some(barrier) if working.limits.too_big(count) => UnassignedReason::TooBig { count, barrier },
+            Some(barrier) => UnassignedReason::NoRoom { count, barrier },
+        };
+        working.unassigned.insert(target, reason);
+    }
+}
+
+/// How many shards at the end have been empty long enough to be removed, with nothing left to assign.
+fn idle(working: &Working<'_>) -> u32 {
+    let Working { snapshot, limits, .. } = working;
+    let needed = working.short.is_empty() && working.unassigned.is_empty();
+    if !(snapshot.scalable && snapshot.settled && working.packs() && needed) {
+        return 0;
+    }
+    let least = limits.min_shards.max(u32::from(!snapshot.targets.is_empty()));
+    let removable = (least..snapshot.scale).rev().take_while(|ordinal| is_idle(working, *ordinal));
+    u32::try_from(removable.count()).unwrap_or(0)
+}
+
+fn is_idle(working: &Working<'_>, ordinal: u32) -> bool {
+    let (Some(shard), Some(view)) = (working.shards.get(&ordinal), working.snapshot.shards.get(&ordinal)) else { return false };
+    // `elapsed` is zero for a time in the future, which never exceeds the idle time.
+    let long = view.idle_since.is_some_and(|since| working.elapsed(since) > working.limits.max_idle);
+    shard.changeable && shard.targets.is_empty() && view.targets.is_empty() && long
+}

@@ -1,0 +1,145 @@
+use std::num::NonZeroU64;
+
+use kvass_model::LabelsBuilder;
+use md5::{Digest, Md5};
+
+use crate::{
+    case_mapping::{lowercase, uppercase},
+    regex::{GoRegex, Groups},
+    rule::NameScheme,
+    template::Template,
+};
+
+/// What a rule does, with just what it needs to do it.
+pub(crate) enum Action {
+    Replace(Replace),
+    Keep { source: Source, regex: GoRegex },
+    Drop { source: Source, regex: GoRegex },
+    KeepEqual { source: Source, target: String },
+    DropEqual { source: Source, target: String },
+    HashMod { source: Source, modulus: NonZeroU64, target: String },
+    LabelMap { regex: GoRegex, replacement: Template },
+    LabelDrop { regex: GoRegex },
+    LabelKeep { regex: GoRegex },
+    Lowercase { source: Source, target: String },
+    Uppercase { source: Source, target: String },
+}
+
+/// The action `replace`.
+pub(crate) struct Replace {
+    pub(crate) source: Source,
+    pub(crate) regex: GoRegex,
+    pub(crate) target: Template,
+    pub(crate) replacement: Template,
+    pub(crate) scheme: NameScheme,
+}
+
+/// Labels whose values an action looks at.
+pub(crate) struct Source {
+    pub(crate) labels: Vec<String>,
+    pub(crate) separator: String,
+}
+
+/// Buffers that the rules of one call share.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    joined: String,
+    name: String,
+    value: String,
+}
+
+impl Source {
+    /// The joined values; missing labels count as empty. Only several labels need the buffer.
+    fn value<'a>(&self, labels: &'a LabelsBuilder, buffer: &'a mut String) -> &'a str {
+        match self.labels.as_slice() {
+            [] => "",
+            [name] => labels.get(name).unwrap_or_default(),
+            [first, others @ ..] => {
+                buffer.clear();
+                buffer.push_str(labels.get(first).unwrap_or_default());
+                for name in others {
+                    buffer.push_str(&self.separator);
+                    buffer.push_str(labels.get(name).unwrap_or_default());
+                }
+                buffer
+            }
+        }
+    }
+}
+
+impl Action {
+    /// Applies the action; `false` means dropped.
+    pub(crate) fn apply(&self, labels: &mut LabelsBuilder, scratch: &mut Scratch) -> bool {
+        let buffer = &mut scratch.joined;
+        match self {
+            Action::Replace(replace) => replace.apply(labels, scratch),
+            Action::Keep { source, regex } => return regex.is_match(source.value(labels, buffer)),
+            Action::Drop { source, regex } => return !regex.is_match(source.value(labels, buffer)),
+            Action::KeepEqual { source, target } => {
+                return source.value(labels, buffer) == labels.get(target).unwrap_or_default();
+            }
+            Action::DropEqual { source, target } => {
+                return source.value(labels, buffer) != labels.get(target).unwrap_or_default();
+            }
+            Action::HashMod { source, modulus, target } => {
+                let hash = hash(source.value(labels, buffer)) % modulus.get();
+                labels.set(target, &hash.to_string());
+            }
+            Action::LabelMap { regex, replacement } => map_names(regex, replacement, labels),
+            Action::LabelDrop { regex } => labels.retain(|name| !regex.is_match(name)),
+            Action::LabelKeep { regex } => labels.retain(|name| regex.is_match(name)),
+            Action::Lowercase { source, target } => {
+                let value = lowercase(source.value(labels, buffer));
+                labels.set(target, &value);
+            }
+            Action::Uppercase { source, target } => {
+                let value = uppercase(source.value(labels, buffer));
+                labels.set(target, &value);
+            }
+        }
+        true
+    }
+}
+
+impl Replace {
+    fn apply(&self, labels: &mut LabelsBuilder, scratch: &mut Scratch) {
+        let text = self.source.value(labels, &mut scratch.joined);
+        let (name, value) = match (self.target.constant(), self.replacement.constant()) {
+            (Some(name), Some(value)) if self.regex.is_match(text) => (name, value),
+            (Some(_), Some(_)) => return,
+            _ => {
+                let Some(groups) = self.regex.groups(text) else { return };
+                let name = expanded(&self.target, &groups, &mut scratch.name);
+                (name, expanded(&self.replacement, &groups, &mut scratch.value))
+            }
+        };
+        // A template may yield any text; Prometheus leaves the labels alone if that is no name.
+        if self.scheme.allows(name) {
+            labels.set(name, value);
+        }
+    }
+}
+
+fn expanded<'a>(template: &'a Template, groups: &Groups<'_>, buffer: &'a mut String) -> &'a str {
+    template.constant().unwrap_or_else(|| {
+        buffer.clear();
+        template.expand(buffer, |index| groups.get(index));
+        buffer
+    })
+}
+
+/// Copies labels under new names. Names are visited in order and the last of equal new names wins, as in 2.42;
+/// later versions visit target labels in random order. The new names are not checked, as in Prometheus.
+fn map_names(regex: &GoRegex, replacement: &Template, labels: &mut LabelsBuilder) {
+    let renamed = |(name, value): (&str, &str)| Some((regex.replace_all(name, replacement)?, value.to_owned()));
+    let copies: Vec<(String, String)> = labels.iter().filter_map(renamed).collect();
+    for (name, value) in copies {
+        labels.set(&name, &value);
+    }
+}
+
+/// The second half of the MD5 sum.
+fn hash(text: &str) -> u64 {
+    let [_, _, _, _, _, _, _, _, half @ ..]: [u8; 16] = Md5::digest(text).into();
+    u64::from_be_bytes(half)
+}

@@ -1,0 +1,224 @@
+//! The user's configuration: from a file that is watched, or pushed by the coordinator. Whatever was
+//! good last stays in force.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use kvass_config::Config;
+use kvass_model::PrometheusLine;
+use kvass_service::{ConfigFile, LoadError, ReloadState, config_file};
+use tokio::sync::watch;
+
+use crate::store::{Store, StoreError};
+
+/// What Prometheus runs with until a configuration is pushed; the text is the original's.
+const PLACEHOLDER: &str = "\nglobal:\n  external_labels:\n    status: default\n";
+
+/// Where the user's configuration comes from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    File(Arc<ConfigFile>),
+    Pushed(Pushed),
+}
+
+/// A pushed configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PushError {
+    #[error("config file is set, raw content config update is not allowed")]
+    FileIsSet,
+    #[error(transparent)]
+    Invalid(#[from] LoadError),
+    #[error("the configuration is not taken")]
+    Store(#[from] StoreError),
+}
+
+/// There is nothing to reload.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    #[error("no config file is set, the configuration is pushed by the coordinator")]
+    NoFile,
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+impl Origin {
+    /// `output` is the injected file: relative paths of a pushed text start in its folder.
+    pub(crate) fn new(file: Option<&Path>, output: &Path, store: &Store, line: PrometheusLine) -> Self {
+        match file {
+            Some(file) => Origin::File(ConfigFile::new(file, line)),
+            None => Origin::Pushed(Pushed::new(output.with_file_name("pushed.yml"), store.clone(), line)),
+        }
+    }
+
+    /// The first load. A failure is shown by [`Origin::state`] and in the log.
+    pub(crate) async fn load(&self) {
+        match self {
+            // The failure was logged and is kept in the state.
+            Origin::File(file) => drop(file.reload().await),
+            Origin::Pushed(pushed) => pushed.restore(),
+        }
+    }
+
+    /// The configuration in force: for pushed ones at first a placeholder, for files nothing until one
+    /// could be loaded.
+    pub(crate) fn current(&self) -> Option<Arc<Config>> {
+        self.subscribe().borrow().clone()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Config>>> {
+        match self {
+            Origin::File(file) => file.subscribe(),
+            Origin::Pushed(pushed) => pushed.current.subscribe(),
+        }
+    }
+
+    /// The hash in force; empty before there is any configuration of the user.
+    pub(crate) fn hash(&self) -> String {
+        match self {
+            Origin::Pushed(pushed) if pushed.is_placeholder.load(Ordering::Relaxed) => String::new(),
+            _ => self.current().map(|config| config.hash().to_string()).unwrap_or_default(),
+        }
+    }
+
+    /// How the last (re)load went.
+    pub(crate) fn state(&self) -> Arc<ReloadState> {
+        match self {
+            Origin::File(file) => file.state(),
+            Origin::Pushed(pushed) => pushed.state.load_full(),
+        }
+    }
+
+    /// Permission of the files written for Prometheus: no wider than the user's file, yet readable for a
+    /// Prometheus of another user where that one is. A pushed configuration has no file to go by.
+    pub(crate) fn output_mode(&self) -> u32 {
+        match self {
+            Origin::File(file) => std::fs::metadata(file.path()).map_or(0o600, |m| 0o600 | (m.permissions().mode() & 0o044)),
+            Origin::Pushed(_) => 0o644,
+        }
+    }
+
+    /// Reads the file again.
+    pub(crate) async fn reload(&self) -> Result<(), ReloadError> {
+        match self {
+            Origin::File(file) => Ok(file.reload().await.map(drop)?),
+            Origin::Pushed(_) => Err(ReloadError::NoFile),
+        }
+    }
+
+    /// Takes a pushed text into force.
+    pub(crate) fn push(&self, text: &str) -> Result<(), PushError> {
+        match self {
+            Origin::File(_) => Err(PushError::FileIsSet),
+            Origin::Pushed(pushed) => pushed.push(text),
+        }
+    }
+
+    /// Whose rules the configuration is read by; a change reads it again.
+    pub(crate) async fn set_line(&self, line: PrometheusLine) {
+        match self {
+            Origin::File(file) => {
+                file.set_line(line);
+                drop(file.reload().await);
+            }
+            Origin::Pushed(pushed) => pushed.set_line(line),
+        }
+    }
+}
+
+/// A configuration that comes over the API. The last one is kept in the store, so that a restart does
+/// not take all targets from Prometheus until the coordinator pushes again.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    /// Names the text in errors and resolves its relative paths; there is no such file.
+    path: PathBuf,
+    store: Store,
+    line: ArcSwap<PrometheusLine>,
+    current: watch::Sender<Option<Arc<Config>>>,
+    is_placeholder: AtomicBool,
+    state: ArcSwap<ReloadState>,
+    text: ArcSwapOption<String>,
+}
+
+impl Pushed {
+    fn new(path: PathBuf, store: Store, line: PrometheusLine) -> Self {
+        Pushed {
+            path,
+            store,
+            line: ArcSwap::from_pointee(line),
+            current: watch::Sender::new(None),
+            is_placeholder: AtomicBool::new(true),
+            state: ArcSwap::default(),
+            text: ArcSwapOption::empty(),
+        }
+    }
+
+    fn restore(&self) {
+        let kept = self.store.load_pushed_config().is_some_and(|text| match self.take(&text) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(error = %config_file::chain(&error), "kept configuration is refused, waiting for a new one");
+                false
+            }
+        });
+        if !kept {
+            match self.parse(PLACEHOLDER) {
+                Ok(config) => drop(self.current.send_replace(Some(Arc::new(config)))),
+                Err(error) => tracing::error!(error = %config_file::chain(&error), "placeholder configuration is refused"),
+            }
+        }
+    }
+
+    fn push(&self, text: &str) -> Result<(), PushError> {
+        if self.text.load().as_deref().is_some_and(|current| current == text) {
+            return Ok(());
+        }
+        let parsed = self.parse(text).map_err(PushError::from);
+        let result = parsed.and_then(|config| Ok(self.store.save_pushed_config(text).map(|()| config)?));
+        match result {
+            Ok(config) => {
+                self.enforce(text, config);
+                Ok(())
+            }
+            Err(error) => {
+                let text = config_file::chain(&error);
+                tracing::error!(error = %text, "pushed configuration refused, the last good one stays in force");
+                let last_success = self.state.load().last_success;
+                self.state.store(Arc::new(ReloadState { last_success, error: Some(text) }));
+                Err(error)
+            }
+        }
+    }
+
+    fn set_line(&self, line: PrometheusLine) {
+        self.line.store(Arc::new(line));
+        if let Some(text) = self.text.load_full()
+            && let Err(error) = self.take(&text)
+        {
+            tracing::error!(error = %config_file::chain(&error), "configuration is refused by the rules of the newly seen Prometheus");
+        }
+    }
+
+    fn take(&self, text: &str) -> Result<(), LoadError> {
+        self.enforce(text, self.parse(text)?);
+        Ok(())
+    }
+
+    fn enforce(&self, text: &str, config: Config) {
+        tracing::info!(hash = %config.hash(), jobs = config.jobs().len(), "pushed configuration in force");
+        self.text.store(Some(Arc::new(text.to_owned())));
+        self.is_placeholder.store(false, Ordering::Relaxed);
+        self.state.store(Arc::new(ReloadState { last_success: Some(std::time::SystemTime::now()), error: None }));
+        self.current.send_replace(Some(Arc::new(config)));
+    }
+
+    fn parse(&self, text: &str) -> Result<Config, LoadError> {
+        config_file::parse_text(text, &self.path, **self.line.load())
+    }
+}

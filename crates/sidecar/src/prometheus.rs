@@ -1,0 +1,238 @@
+//! The Prometheus beside this sidecar.
+
+use std::{collections::HashSet, net::IpAddr, time::Duration};
+
+use kvass_model::{PrometheusLine, TargetHash};
+use reqwest::{Response, StatusCode, Url};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::delivery::HASH_PARAM;
+
+/// Questions are answered from memory.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The list of targets may be long.
+const LIST_TIMEOUT: Duration = Duration::from_secs(20);
+/// A reload waits for the replay of the write-ahead log during start-up.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
+/// No answer of interest is longer.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Why Prometheus did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrometheusError {
+    #[error("prometheus does not answer {path}")]
+    Unreachable { path: &'static str, source: reqwest::Error },
+    #[error("prometheus answers {path} with status {status}: {text}")]
+    Refused { path: &'static str, status: StatusCode, text: String },
+    #[error("prometheus answers {path} with something unexpected: {problem}")]
+    Malformed { path: &'static str, problem: String },
+}
+
+/// The base URL is not usable.
+#[derive(Debug, thiserror::Error)]
+#[error("--prometheus.url={url:?}: expected an http or https URL with a host, for example http://127.0.0.1:9090")]
+pub(crate) struct UrlError {
+    url: String,
+}
+
+/// Client of one Prometheus.
+#[derive(Clone, Debug)]
+pub(crate) struct Prometheus {
+    base: Url,
+    http: reqwest::Client,
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: T,
+}
+
+impl Prometheus {
+    /// Environment proxies are honoured, except for a Prometheus on this machine.
+    pub(crate) fn new(url: &str) -> Result<Self, UrlError> {
+        let error = || UrlError { url: url.to_owned() };
+        let base = Url::parse(url).map_err(|_| error())?;
+        let host = base.host_str().filter(|_| matches!(base.scheme(), "http" | "https")).ok_or_else(error)?;
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(3))
+            // What is passed through must arrive as Prometheus said it.
+            .redirect(reqwest::redirect::Policy::none());
+        if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
+            builder = builder.no_proxy();
+        }
+        Ok(Prometheus { http: builder.build().map_err(|_| error())?, base })
+    }
+
+    /// Host and port, for the self-monitor job.
+    pub(crate) fn host_and_port(&self) -> String {
+        let host = self.base.host_str().unwrap_or_default();
+        self.base.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// The client that requests are passed through with.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// The URL below the base, joined with exactly one slash; a query of the base comes first.
+    pub(crate) fn url(&self, path: &str, query: Option<&str>) -> String {
+        let mut base = self.base.clone();
+        let base_query = base.query().map(str::to_owned);
+        base.set_query(None);
+        base.set_fragment(None);
+        let mut url = format!("{}/{}", base.as_str().trim_end_matches('/'), path.trim_start_matches('/'));
+        let parts: Vec<&str> = [base_query.as_deref(), query].into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        if !parts.is_empty() {
+            url.push('?');
+            url.push_str(&parts.join("&"));
+        }
+        url
+    }
+
+    /// Has Prometheus read its configuration again.
+    pub(crate) async fn reload(&self) -> Result<(), PrometheusError> {
+        let path = "/-/reload";
+        let request = self.http.post(self.url(path, None)).timeout(RELOAD_TIMEOUT);
+        self.send(path, request).await.map(drop)
+    }
+
+    /// Series in the head block.
+    pub(crate) async fn head_series(&self) -> Result<u64, PrometheusError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Tsdb {
+            head_stats: HeadStats,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct HeadStats {
+            num_series: u64,
+        }
+        Ok(self.ask::<Tsdb>("/api/v1/status/tsdb", None, ASK_TIMEOUT).await?.head_stats.num_series)
+    }
+
+    /// Which rules this Prometheus follows.
+    pub(crate) async fn line(&self) -> Result<PrometheusLine, PrometheusError> {
+        #[derive(Deserialize)]
+        struct BuildInfo {
+            version: String,
+        }
+        let path = "/api/v1/status/buildinfo";
+        let info: BuildInfo = self.ask(path, None, ASK_TIMEOUT).await?;
+        line_of_version(&info.version)
+            .ok_or_else(|| PrometheusError::Malformed { path, problem: format!("version {:?}", info.version) })
+    }
+
+    /// The hashes of all targets it scrapes.
+    pub(crate) async fn listed(&self) -> Result<HashSet<TargetHash>, PrometheusError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Targets {
+            active_targets: Vec<ActiveTarget>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct ActiveTarget {
+            scrape_url: String,
+        }
+        let targets: Targets = self.ask("/api/v1/targets", Some("state=active"), LIST_TIMEOUT).await?;
+        Ok(targets.active_targets.iter().filter_map(|target| hash_of_scrape_url(&target.scrape_url)).collect())
+    }
+
+    /// Whether it is ready to serve.
+    pub(crate) async fn ready(&self) -> Result<(), PrometheusError> {
+        let path = "/-/ready";
+        let request = self.http.get(self.url(path, None)).timeout(ASK_TIMEOUT);
+        self.send(path, request).await.map(drop)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        query: Option<&str>,
+        timeout: Duration,
+    ) -> Result<T, PrometheusError> {
+        let mut response = self.send(path, self.http.get(self.url(path, query)).timeout(timeout)).await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(path, error))? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(PrometheusError::Malformed { path, problem: format!("more than {MAX_ANSWER} bytes") });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let answer: Answer<T> =
+            serde_json::from_slice(&body).map_err(|error| PrometheusError::Malformed { path, problem: error.to_string() })?;
+        Ok(answer.data)
+    }
+
+    async fn send(&self, path: &'static str, request: reqwest::RequestBuilder) -> Result<Response, PrometheusError> {
+        let mut response = request.send().await.map_err(|error| unreachable(path, error))?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(response);
+        }
+        let text = response.chunk().await.ok().flatten().unwrap_or_default();
+        let text = String::from_utf8_lossy(&text[..text.len().min(500)]).trim().to_owned();
+        Err(PrometheusError::Refused { path, status, text })
+    }
+}
+
+fn unreachable(path: &'static str, error: reqwest::Error) -> PrometheusError {
+    PrometheusError::Unreachable { path, source: error.without_url() }
+}
+
+fn line_of_version(version: &str) -> Option<PrometheusLine> {
+    let major: u32 = version.trim_start_matches('v').split('.').next()?.parse().ok()?;
+    Some(if major >= 3 { PrometheusLine::V3 } else { PrometheusLine::V2 })
+}
+
+fn hash_of_scrape_url(url: &str) -> Option<TargetHash> {
+    let (_, query) = url.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix(HASH_PARAM)?.strip_prefix('=')?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests_support::install_crypto;
+
+    #[test]
+    fn base_urls() {
+        install_crypto();
+        for (base, path, query, expected) in [
+            ("http://127.0.0.1:9090", "/-/reload", None, "http://127.0.0.1:9090/-/reload"),
+            ("http://127.0.0.1:9090/", "/", None, "http://127.0.0.1:9090/"),
+            ("http://h/prom/", "/api/v1/query", Some("query=a%2Bb"), "http://h/prom/api/v1/query?query=a%2Bb"),
+            ("http://h/prom?x=1", "/graph", Some("y=2"), "http://h/prom/graph?x=1&y=2"),
+            ("http://h/prom?x=1", "/graph", None, "http://h/prom/graph?x=1"),
+            ("http://[::1]:9090", "/a//b", None, "http://[::1]:9090/a//b"),
+        ] {
+            assert_eq!(Prometheus::new(base).unwrap().url(path, query), expected);
+        }
+        for bad in ["", "127.0.0.1:9090", "ftp://h", "http://", "h:9090"] {
+            assert!(Prometheus::new(bad).is_err(), "{bad}");
+        }
+        assert_eq!(Prometheus::new("http://[::1]").unwrap().host_and_port(), "[::1]:80");
+    }
+
+    #[test]
+    fn versions() {
+        for (version, line) in [
+            ("2.42.0+ds", Some(PrometheusLine::V2)),
+            ("3.0.0-rc.1", Some(PrometheusLine::V3)),
+            ("v10.1", Some(PrometheusLine::V3)),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(line_of_version(version), line, "{version}");
+        }
+    }
+
+    #[test]
+    fn hashes_of_scrape_urls() {
+        assert_eq!(hash_of_scrape_url("http://h:1/m?_hash=7&_jobName=j&_scheme=http"), Some(TargetHash(7)));
+        assert_eq!(hash_of_scrape_url("http://h:1/m?a_hash=7"), None);
+        assert_eq!(hash_of_scrape_url("http://h:1/m"), None);
+    }
+}
