@@ -1,7 +1,109 @@
-//! kvass: shards a Prometheus.
+//! kvass: spreads the targets of one Prometheus configuration over as many Prometheus servers as their
+//! series need. This crate is the command line: flags to options to services, and an error printed once.
 
+mod demo;
 mod flags;
 mod generator;
 mod options;
 
-fn main() {}
+use std::{
+    ffi::OsString,
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use kvass_service::{logging, shutdown};
+
+use self::{
+    flags::{LogFlags, Parsed, Subcommands},
+    options::Meaning,
+};
+
+fn main() -> ExitCode {
+    match run(std::env::args_os().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}` is the error with its causes on one line. Nobody is left to tell if this fails.
+            let _ = writeln!(io::stderr(), "Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
+    // Before any TLS client exists: with several providers compiled in, rustls would not choose by itself.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let args = args.map(|arg| arg.into_string().map_err(|arg| anyhow::anyhow!("argument {arg:?} is not UTF-8")));
+    let (command, mut warnings) = match flags::parse(args.collect::<anyhow::Result<Vec<String>>>()?)? {
+        Parsed::Run(command, warnings) => (command, warnings),
+        Parsed::Print(text) => return print(text.trim_end()),
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    match command {
+        Subcommands::Coordinator(flags) => {
+            let log = flags.log.clone();
+            let meaning = options::coordinator(*flags, &env)?;
+            warnings.extend(meaning.warnings);
+            start_logging(&log, &warnings)?;
+            block_on(coordinator(meaning.options))
+        }
+        Subcommands::Sidecar(flags) => {
+            let log = flags.log.clone();
+            let Meaning { options, warnings: about_options } = options::sidecar(*flags, &env)?;
+            warnings.extend(about_options);
+            start_logging(&log, &warnings)?;
+            block_on(sidecar(options))
+        }
+        Subcommands::MetricsGenerator(flags) => {
+            start_logging(&flags.log, &warnings)?;
+            block_on(generator::run(flags, signal()))
+        }
+        Subcommands::Demo(flags) => block_on(demo::run(*flags, signal())),
+        Subcommands::Version => print(concat!("kvass ", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+async fn coordinator(options: kvass_coordinator::Options) -> anyhow::Result<()> {
+    let shutdown = signal();
+    let coordinator = kvass_coordinator::Coordinator::build(options).await.context("the coordinator cannot start")?;
+    coordinator.run(shutdown).await.context("the coordinator failed")
+}
+
+async fn sidecar(options: kvass_sidecar::Options) -> anyhow::Result<()> {
+    let shutdown = signal();
+    let sidecar = kvass_sidecar::Sidecar::build(options).await.context("the sidecar cannot start")?;
+    sidecar.run(shutdown).await.context("the sidecar failed")
+}
+
+/// Completes when the process is asked to end.
+async fn signal() {
+    match shutdown::requested().await {
+        Ok(signal) => tracing::info!(signal, "shutdown requested"),
+        Err(error) => {
+            tracing::warn!(%error, "signals cannot be caught: they end the process at once");
+            std::future::pending().await
+        }
+    }
+}
+
+fn start_logging(flags: &LogFlags, warnings: &[String]) -> anyhow::Result<()> {
+    logging::init(flags.format, &flags.level).map_err(anyhow::Error::msg)?;
+    for warning in warnings {
+        tracing::warn!(%warning, "command line");
+    }
+    Ok(())
+}
+
+fn block_on(service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads cannot be started")?.block_on(service)
+}
+
+/// Prints a line. A reader that went away (`kvass help | head -1`) is no error.
+fn print(text: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(()),
+    }
+}

@@ -20,6 +20,7 @@ mod paths;
 mod scalar;
 mod schema;
 mod scrape_config;
+mod target_groups;
 mod url_text;
 mod yaml;
 
@@ -30,6 +31,7 @@ pub use hash::{ConfigHash, hash_of_text};
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};
 pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};
 pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
+pub use target_groups::parse_target_groups;
 pub use scrape_config::{
     FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
 };

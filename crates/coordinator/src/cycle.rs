@@ -135,7 +135,7 @@ impl Cycles {
         );
         published.replicas.push(report);
         let starting = memory.shards.values().any(|s| s.access == Access::Pending);
-        let waiting = !plan.unassigned.is_empty() || plan.transfers.values().any(|t| t.taken_back.is_none());
+        let waiting = !plan.unassigned.is_empty() || plan.transfers.values().any(|t| t.ended.is_none());
         self.replicas.insert(replica.id.clone(), memory);
         if starting || waiting || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
     }

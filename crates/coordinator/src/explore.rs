@@ -70,11 +70,6 @@ impl Explorer {
         self.lock().insert(hash, Exploration { status: Some(status), in_flight: false, last_attempt: Some(Instant::now()) });
     }
 
-    /// What exploring has found out about a target.
-    pub(crate) fn status(&self, hash: TargetHash) -> Option<ScrapeStatus> {
-        self.lock().get(&hash)?.status.clone()
-    }
-
     /// All results.
     pub(crate) fn statuses(&self) -> BTreeMap<TargetHash, ScrapeStatus> {
         self.lock().iter().filter_map(|(hash, e)| Some((*hash, e.status.clone()?))).collect()

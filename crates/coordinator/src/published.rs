@@ -108,7 +108,7 @@ pub(crate) fn report(replica: &Replica, memory: &ReplicaMemory, plan: &Plan, lim
         settled: memory.settled,
         targets,
         unassigned: plan.unassigned.len(),
-        transfers: plan.transfers.values().filter(|t| t.taken_back.is_none()).count(),
+        transfers: plan.transfers.values().filter(|t| t.ended.is_none()).count(),
         need_series: plan.need.series,
         need_total_series: plan.need.total,
         max_series: limits.max_series,

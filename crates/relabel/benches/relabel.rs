@@ -1,6 +1,8 @@
 //! Relabelling the samples of a scrape. `naive` is what the shortcuts are measured against: every rule takes
 //! the captures of a regular expression, whether it needs them or not.
 
+#![allow(clippy::unwrap_used, reason = "failing is what a benchmark does")]
+
 use divan::{Bencher, black_box, counter::ItemsCount};
 use kvass_model::{LabelsBuilder, PrometheusLine};
 use kvass_relabel::{NameScheme, RelabelConfig, Rule, process};
@@ -56,7 +58,7 @@ fn shortcuts(bencher: Bencher<'_, '_>) {
             RelabelConfig::new(rule, PrometheusLine::V3, NameScheme::Utf8).unwrap()
         })
         .collect();
-    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(samples).bench_local_values(|mut samples| {
+    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(samples).bench_local_refs(|samples| {
         samples.iter_mut().filter_map(|labels| process(black_box(&rules), labels).then_some(())).count()
     });
 }
@@ -65,7 +67,7 @@ fn shortcuts(bencher: Bencher<'_, '_>) {
 fn naive(bencher: Bencher<'_, '_>) {
     let rules: Vec<(Spec, Regex)> =
         RULES.iter().map(|spec| (*spec, Regex::new(&format!("^(?s:{})$", spec.1)).unwrap())).collect();
-    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(samples).bench_local_values(|mut samples| {
+    bencher.counter(ItemsCount::new(SAMPLES)).with_inputs(samples).bench_local_refs(|samples| {
         samples.iter_mut().filter_map(|labels| naive_process(black_box(&rules), labels).then_some(())).count()
     });
 }

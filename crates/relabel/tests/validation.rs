@@ -1,5 +1,7 @@
 //! Which rules are refused and what the user is told.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "failing is what a test does")]
+
 use kvass_model::PrometheusLine::{self, V2, V3};
 use kvass_relabel::{
     NameScheme::{self, Legacy, Utf8},

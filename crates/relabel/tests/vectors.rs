@@ -1,5 +1,7 @@
 //! What Prometheus 3.14 and 2.42 do with a rule, by the number of the recorded case.
 
+#![allow(clippy::panic, reason = "failing is what a test does")]
+
 use Outcome::{Dropped, Refused, Set};
 use kvass_model::{LabelsBuilder, PrometheusLine};
 use kvass_relabel::{NameScheme, RelabelConfig, Rule, process};

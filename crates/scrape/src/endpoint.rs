@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn refusals_hide_credentials() {
-        for url in ["", "h:1/m", "/m", "ftp://u:secret@h/", "http://", "http://u:secret@h:99999/", "http://u:secret@h:x/", "http://a b/"] {
+        for url in
+            ["", "h:1/m", "/m", "ftp://u:secret@h/", "http://", "http://u:secret@h:99999/", "http://u:secret@h:x/", "http://a b/"]
+        {
             let error = Endpoint::parse(url).unwrap_err();
             assert_eq!(error.kind(), "url", "{url}");
             assert!(!error.to_string().contains("secret"), "{error}");
@@ -149,7 +151,9 @@ mod tests {
 
     #[test]
     fn default_ports() {
-        for (uri, expected) in [("http://h", "h:80"), ("https://h", "h:443"), ("https://[::1]:8443/x", "[::1]:8443"), ("socks5://h", "h:1080")] {
+        for (uri, expected) in
+            [("http://h", "h:80"), ("https://h", "h:443"), ("https://[::1]:8443/x", "[::1]:8443"), ("socks5://h", "h:1080")]
+        {
             assert_eq!(host_port(&uri.parse().unwrap()), expected);
         }
     }

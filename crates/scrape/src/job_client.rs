@@ -79,7 +79,8 @@ impl JobClient {
     pub fn default_headers(&self, timeout: Duration, user_agent: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let seconds = timeout.as_secs_f64().to_string();
-        for (name, value) in [(header::ACCEPT, self.job.accept.as_str()), (header::USER_AGENT, user_agent), (TIMEOUT_HEADER, &seconds)]
+        for (name, value) in
+            [(header::ACCEPT, self.job.accept.as_str()), (header::USER_AGENT, user_agent), (TIMEOUT_HEADER, &seconds)]
         {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);

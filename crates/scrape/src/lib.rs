@@ -9,6 +9,7 @@ mod connector;
 mod deadline;
 mod endpoint;
 mod error;
+mod error_chain;
 mod gzip;
 mod http_client;
 mod job_client;

@@ -14,9 +14,16 @@ pub(crate) struct NoProxy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Entry {
     Network(IpNet),
-    Address { ip: IpAddr, port: Option<String> },
+    Address {
+        ip: IpAddr,
+        port: Option<String>,
+    },
     /// `suffix` begins with a dot.
-    Domain { suffix: String, itself: bool, port: Option<String> },
+    Domain {
+        suffix: String,
+        itself: bool,
+        port: Option<String>,
+    },
 }
 
 impl NoProxy {

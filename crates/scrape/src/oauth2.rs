@@ -160,7 +160,8 @@ fn parse_token(status: StatusCode, content_type: &str, body: &[u8], started: Ins
     let form = content_type.starts_with("application/x-www-form-urlencoded") || content_type.starts_with("text/plain");
     let answer = if form { Some(parse_form(body)) } else { serde_json::from_slice(body).ok() };
     // RFC 6749 §5.2 limits `error` to printable ASCII, and everything else in a body may be secret.
-    let error: String = answer.as_ref().map(|a: &Answer| a.error.chars().filter(char::is_ascii_graphic).take(64).collect()).unwrap_or_default();
+    let error: String =
+        answer.as_ref().map(|a: &Answer| a.error.chars().filter(char::is_ascii_graphic).take(64).collect()).unwrap_or_default();
     match answer {
         _ if !status.is_success() && error.is_empty() => refuse(format!("token_url answered {status}")),
         _ if !status.is_success() => refuse(format!("token_url answered {status}, error {error}")),

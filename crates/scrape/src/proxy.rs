@@ -34,7 +34,8 @@ impl Proxy {
     /// Parses a proxy URL. Errors do not repeat it, since it may hold a password.
     fn parse(url: &str, field: &'static str) -> Result<Self, ClientError> {
         let refuse = |problem: &str| ClientError::Proxy { field, problem: problem.to_owned() };
-        let parsed = Url::parse(url.trim()).map_err(|error| refuse(&format!("not a URL ({error}), expected http://host:port")))?;
+        let parsed =
+            Url::parse(url.trim()).map_err(|error| refuse(&format!("not a URL ({error}), expected http://host:port")))?;
         let kind = match parsed.scheme() {
             "http" => ProxyKind::Http,
             "https" => ProxyKind::Https,
@@ -81,7 +82,11 @@ enum Rule {
     /// A `proxy_url` alone: every request, loopback included.
     Always(Proxy),
     /// By scheme of the request, except for some hosts.
-    Unless { http: Option<Proxy>, https: Option<Proxy>, no_proxy: NoProxy },
+    Unless {
+        http: Option<Proxy>,
+        https: Option<Proxy>,
+        no_proxy: NoProxy,
+    },
 }
 
 impl ProxySettings {
@@ -188,7 +193,11 @@ mod tests {
 
     use super::*;
 
-    fn settings(config: &ProxyConfig, scrape_proxy: Option<&str>, variables: &[(&str, &str)]) -> Result<ProxySettings, ClientError> {
+    fn settings(
+        config: &ProxyConfig,
+        scrape_proxy: Option<&str>,
+        variables: &[(&str, &str)],
+    ) -> Result<ProxySettings, ClientError> {
         ProxySettings::new(config, scrape_proxy, |name| {
             variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
         })
@@ -210,8 +219,11 @@ mod tests {
 
     #[test]
     fn no_proxy_lets_hosts_through() {
-        let config =
-            ProxyConfig { url: Some(Secret::new("socks5://proxy")), no_proxy: "direct.example".to_owned(), ..ProxyConfig::default() };
+        let config = ProxyConfig {
+            url: Some(Secret::new("socks5://proxy")),
+            no_proxy: "direct.example".to_owned(),
+            ..ProxyConfig::default()
+        };
         let settings = settings(&config, None, &[]).unwrap();
         assert_eq!(of(&settings, "http://direct.example/"), None);
         assert_eq!(of(&settings, "http://127.0.0.1/"), None);
@@ -221,7 +233,8 @@ mod tests {
     #[test]
     fn environment() {
         let config = ProxyConfig { from_environment: true, ..ProxyConfig::default() };
-        let variables = [("http_proxy", "low:1"), ("HTTPS_PROXY", "https://up"), ("https_proxy", "http://low:2"), ("NO_PROXY", "x.org")];
+        let variables =
+            [("http_proxy", "low:1"), ("HTTPS_PROXY", "https://up"), ("https_proxy", "http://low:2"), ("NO_PROXY", "x.org")];
         let found = settings(&config, None, &variables).unwrap();
         assert_eq!(of(&found, "http://h/"), Some("low:1".to_owned()));
         assert_eq!(of(&found, "https://h/"), Some("up:443".to_owned()));

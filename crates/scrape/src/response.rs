@@ -1,11 +1,16 @@
-use std::{error::Error, io};
+use std::io;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::{Phase, ScrapeError, deadline::Deadline, gzip::GzipDecoder};
+use crate::{
+    Phase, ScrapeError,
+    deadline::Deadline,
+    error_chain::{chain, chain_text},
+    gzip::GzipDecoder,
+};
 
 /// A response whose body is still on its way. Dropping it ends the exchange.
 #[derive(Debug)]
@@ -87,12 +92,10 @@ impl Response {
 
 /// Everything that can go wrong once the headers are in means that the body is not whole.
 fn body_error(error: &hyper::Error) -> ScrapeError {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof) {
-            return ScrapeError::Truncated { problem: "the server closed the connection before the announced end".to_owned() };
-        }
-        source = error.source();
-    }
-    ScrapeError::Truncated { problem: crate::transport::chain_text(error) }
+    let ended = |io: &io::Error| io.kind() == io::ErrorKind::UnexpectedEof;
+    let problem = match chain(error).filter_map(|cause| cause.downcast_ref()).any(ended) {
+        true => "the server closed the connection before the announced end".to_owned(),
+        false => chain_text(error),
+    };
+    ScrapeError::Truncated { problem }
 }

@@ -8,9 +8,10 @@ pub(crate) async fn reveal(source: &SecretSource, field: &'static str) -> Result
     match source {
         SecretSource::Inline(secret) => Ok(secret.reveal().to_owned()),
         SecretSource::File(path) => {
-            let text = tokio::fs::read_to_string(path)
-                .await
-                .map_err(|error| ScrapeError::Credentials { field, problem: format!("cannot read {}: {error}", path.display()) })?;
+            let text = tokio::fs::read_to_string(path).await.map_err(|error| ScrapeError::Credentials {
+                field,
+                problem: format!("cannot read {}: {error}", path.display()),
+            })?;
             Ok(text.trim().to_owned())
         }
     }

@@ -13,6 +13,8 @@ use kvass_model::{Health, Labels, ScrapeStatus, SeriesCount, TargetHash, TargetS
 /// How long a target that was taken away is still served. Prometheus 2.42 goes on scraping for some
 /// seconds after its targets were emptied, and must not store a failure of a healthy target then.
 const RELEASE_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// Prometheus may still be about to list a target it was given a moment before it was taken away again.
+const RELEASE_MINIMUM: SignedDuration = SignedDuration::from_secs(10);
 /// The reported size is the mean of this many scrapes.
 const MEAN_OF: usize = 3;
 
@@ -265,7 +267,10 @@ impl Targets {
     /// Forgets released targets that Prometheus no longer lists, or whose time is over. `None` means
     /// that Prometheus could not be asked.
     pub(crate) fn forget_released(&mut self, listed: Option<&dyn Fn(TargetHash) -> bool>, now: Timestamp) {
-        self.released.retain(|hash, released| !released.expired(now) && listed.is_none_or(|listed| listed(*hash)));
+        self.released.retain(|hash, released| {
+            let fresh = now.duration_since(released.since) < RELEASE_MINIMUM;
+            !released.expired(now) && (fresh || listed.is_none_or(|listed| listed(*hash)))
+        });
     }
 }
 
@@ -376,7 +381,8 @@ mod tests {
     fn released_targets_are_served_until_unlisted_or_expired() {
         let listed = |hash: TargetHash| hash == TargetHash(1);
         for (listed, second, served) in [
-            (Some(&listed as &dyn Fn(TargetHash) -> bool), 29, [true, false]),
+            (Some(&listed as &dyn Fn(TargetHash) -> bool), 9, [true, true]),
+            (Some(&listed), 29, [true, false]),
             (None, 29, [true, true]),
             (Some(&listed), 30, [false, false]),
             (None, 30, [false, false]),

@@ -59,7 +59,7 @@ pub(crate) fn gzip(text: &[u8]) -> Bytes {
 
 /// A megabyte of valid lines, every one of the same length.
 fn lines(metric: &str) -> Vec<u8> {
-    let line = format!("kvass_{metric}_metric{{pad=\"{}\"}} 1\n", "x".repeat(128 - 27 - metric.len()));
+    let line = format!("kvass_{metric}_metric{{pad=\"{}\"}} 1\n", "x".repeat(128 - 24 - metric.len()));
     line.into_bytes().into_iter().cycle().take(CHUNK).collect()
 }
 

@@ -99,7 +99,7 @@ impl Globals {
         if let Some(labels) = cursor.get("external_labels") {
             for (name, value) in labels.pairs() {
                 if names.scheme() == NameScheme::Legacy && !is_legacy_label_name(name) {
-                    return Err(value.error_without_value(format!("{name:?} is not a label name of letters, digits and _")));
+                    return Err(value.error_without_value("expected the key to be a label name of letters, digits and _"));
                 }
             }
             globals.external_labels = labels

@@ -50,7 +50,7 @@ pub(super) fn sections(
     Ok(sections)
 }
 
-fn static_group(cursor: Cursor<'_>, index: usize, addresses_final: bool) -> Result<TargetGroup, ConfigError> {
+pub(crate) fn static_group(cursor: Cursor<'_>, index: usize, addresses_final: bool) -> Result<TargetGroup, ConfigError> {
     let mut targets = Vec::new();
     for target in cursor.get("targets").iter().flat_map(|list| list.items()) {
         let address = target.node().as_scalar().map(|scalar| scalar.as_text()).unwrap_or_default();

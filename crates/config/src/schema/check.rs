@@ -24,7 +24,7 @@ pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, line: PrometheusLine) -> Re
         (Kind::Free(kind), Value::Map(_)) => cursor.pairs().try_for_each(|(_, value)| check(kind, value, line)),
         (Kind::Labels, Value::Map(_)) => cursor.pairs().try_for_each(|(name, value)| {
             if !is_label_name(name, line) {
-                return Err(value.error_without_value(format!("{name:?} is not a label name: {}", label_name_rule(line))));
+                return Err(value.error_without_value(format!("expected the key to be {}", label_name_rule(line))));
             }
             check(&Kind::Text, value, line)
         }),
@@ -134,7 +134,7 @@ fn has_target_file_extension(text: &str) -> bool {
 
 /// The known key that `key` may be a slip of.
 fn closest(key: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let allowed = (key.len() / 4).clamp(1, 3);
+    let allowed = (key.len() / 4).clamp(1, 2);
     known.map(|name| (distance(key, name), name)).filter(|(distance, _)| *distance <= allowed).min().map(|(_, name)| name)
 }
 

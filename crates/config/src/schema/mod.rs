@@ -11,6 +11,7 @@ mod service_discovery;
 
 pub(crate) use check::check;
 pub(crate) use main::{INCLUDED, MAIN};
+pub(crate) use service_discovery::TARGET_GROUPS;
 
 use crate::yaml::{Node, Value};
 

@@ -68,6 +68,9 @@ static OTHER_SD: Schema = Schema::open(
     &[&http::CLIENT],
 );
 
+/// Content of a file that service discovery reads.
+pub(crate) static TARGET_GROUPS: Kind = Kind::List(&Kind::Section(&STATIC));
+
 static STATIC: Schema = Schema::strict(&[("targets", Kind::List(&Kind::Text)), ("labels", Kind::Labels)], &[]);
 
 static FILE: Schema = Schema::strict(&[("files", Kind::List(&Kind::TargetFile)), ("refresh_interval", Kind::Duration)], &[]);

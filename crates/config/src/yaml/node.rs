@@ -1,3 +1,5 @@
+use crate::scalar;
+
 /// Place in a file; line and column count from 1, in characters.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Position {
@@ -35,9 +37,11 @@ pub(crate) struct Entry {
 }
 
 impl Scalar {
-    /// A string, whatever it looks like.
+    /// A string, whatever it looks like; plain only where it could not be read as anything else.
     pub(crate) fn text(text: impl Into<String>) -> Self {
-        Scalar { text: text.into(), plain: false }
+        let text = text.into();
+        let scalar = Scalar { plain: is_word(&text), text };
+        if scalar.is_null() || scalar::boolean(&scalar).is_some() { Scalar { plain: false, ..scalar } } else { scalar }
     }
 
     /// Written without quotes, so it can be a boolean or a number.
@@ -53,6 +57,10 @@ impl Scalar {
     pub(crate) fn as_text(&self) -> &str {
         if self.is_null() { "" } else { &self.text }
     }
+}
+
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Equality of content; positions do not matter.

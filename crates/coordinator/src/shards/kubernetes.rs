@@ -82,11 +82,11 @@ impl StatefulSets {
     }
 
     async fn pods_of(&self, set: &StatefulSet, namespace: &str) -> Result<Vec<Pod>, ShardError> {
-        let selector = set.spec.as_ref().map(|spec| &spec.selector);
-        let selector = selector.map(label_selector).transpose().map_err(|problem| ShardError::Selector { statefulset: id(set), problem })?;
+        let selector =
+            label_selector(&set.spec.selector).map_err(|problem| ShardError::Selector { statefulset: id(set), problem })?;
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let found = pods
-            .list(&ListParams::default().labels(&selector.unwrap_or_default()))
+            .list(&ListParams::default().labels(&selector))
             .await
             .map_err(error(format!("list pods of StatefulSet {}", id(set))))?;
         let uid = set.uid().unwrap_or_default();
@@ -102,7 +102,7 @@ impl StatefulSets {
         let present: BTreeSet<u32> = pods.iter().filter_map(|pod| ordinal(&name, &pod.name_any())).collect();
         let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), namespace);
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
-        let templates = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.clone()).unwrap_or_default();
+        let templates = set.spec.volume_claim_templates.clone().unwrap_or_default();
         let mut waiting = false;
         for ordinal in due {
             if present.contains(&ordinal) {
@@ -150,7 +150,7 @@ fn id(set: &StatefulSet) -> String {
 
 /// `spec.replicas`, which the API server always fills in.
 fn wished(set: &StatefulSet) -> u32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+    set.spec.replicas.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
 }
 
 fn replica(set: &StatefulSet, namespace: &str, pods: &[Pod], port: u16) -> Replica {

@@ -13,9 +13,9 @@ const POSIX_CLASSES: [&str; 14] = [
 const MAX_CODE_POINT: u32 = char::MAX as u32;
 const SURROGATES: std::ops::RangeInclusive<u32> = 0xD800..=0xDFFF;
 
-/// Appends a character as the crate's syntax for just this character, inside a class and outside.
-pub(super) fn push_literal(output: &mut String, c: char) {
-    output.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
+/// What the crate reads as just this character, inside a class and outside.
+pub(super) fn literal(c: char) -> String {
+    regex::escape(c.encode_utf8(&mut [0; 4]))
 }
 
 /// Reads a bracketed class, `[` being next.
@@ -98,10 +98,10 @@ fn push_range(items: &mut String, input: &mut Cursor<'_>) -> Result<(), Problem>
     if let (Some(low), Some(high)) = (char::from_u32(low), char::from_u32(high))
         && low <= high
     {
-        push_literal(items, low);
+        items.push_str(&literal(low));
         if low < high {
             items.push('-');
-            push_literal(items, high);
+            items.push_str(&literal(high));
         }
     }
     Ok(())

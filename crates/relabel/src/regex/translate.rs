@@ -5,7 +5,7 @@
 
 use super::{
     Problem,
-    class::{NOTHING, bracketed, escape, perl_class, push_literal, unicode_class},
+    class::{NOTHING, bracketed, escape, literal, perl_class, unicode_class},
     cursor::Cursor,
 };
 
@@ -58,6 +58,7 @@ struct Translator<'p> {
     last: Option<Atom>,
     /// How many copies repetitions make of anything in this group, the last atom aside.
     copies: u32,
+    /// See [`Translation::depth`].
     depth: usize,
 }
 
@@ -158,10 +159,7 @@ impl<'p> Translator<'p> {
     }
 
     fn literal(&mut self, c: char) {
-        self.settle();
-        let start = self.output.len();
-        push_literal(&mut self.output, c);
-        self.last = Some(Atom { start, end: self.output.len(), is_repetition: false, copies: 1 });
+        self.atom(&literal(c));
     }
 
     fn backslash(&mut self) -> Result<(), Problem> {

@@ -1,0 +1,264 @@
+//! What is accepted, and what is read from it.
+
+mod common;
+
+use std::{path::PathBuf, time::Duration};
+
+use common::{data, load, load_as, load_with, names};
+use kvass_config::{
+    Authorization, BasicAuth, Config, FileSdConfig, KubernetesRole, ScrapeConfig, SdConfig, Secret, SecretSource,
+};
+use kvass_model::{
+    Labels,
+    PrometheusLine::{V2, V3},
+};
+
+/// Files in `tests/data/good` that use what Prometheus 2 has no rules for.
+const V3_ONLY: [&str; 4] = ["kubernetes_newer", "name_schemes", "storage_tracing_otlp", "utf8_labels"];
+
+fn good(name: &str) -> Config {
+    let line = if V3_ONLY.contains(&name) { V3 } else { V2 };
+    load(&data(&format!("good/{name}.good.yml")), line)
+}
+
+#[track_caller]
+fn job<'a>(config: &'a Config, name: &str) -> &'a ScrapeConfig {
+    config.job(name).unwrap_or_else(|| panic!("no job {name}"))
+}
+
+/// One value per job, in file order.
+fn per_job<T>(config: &Config, value: impl Fn(&ScrapeConfig) -> T) -> Vec<T> {
+    config.jobs().iter().map(|job| value(job)).collect()
+}
+
+#[test]
+fn all_good_files_load() {
+    let names = names("good", ".good.yml");
+    assert!(names.len() >= 25);
+    for name in names {
+        let text = data(&format!("good/{name}.good.yml"));
+        for line in [V2, V3] {
+            if line == V3 || !V3_ONLY.contains(&name.as_str()) {
+                load_as(&name, &text, line).unwrap_or_else(|e| panic!("{e}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_the_original_load_as_they_did() {
+    for line in data("kvass-go/config-hashes.jsonl").lines() {
+        let expected: serde_json::Value = serde_json::from_str(line).unwrap();
+        let name = expected["config_file"].as_str().unwrap();
+        let loaded = load_as(name, &data(&format!("kvass-go/{name}")), V2);
+        match (loaded, expected.get("error")) {
+            (Ok(_), None) | (Err(_), Some(_)) => {}
+            (Ok(_), Some(error)) => panic!("{name}: the original refuses it: {error}"),
+            (Err(error), None) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn defaults() {
+    let config = load("scrape_configs: [{job_name: a}]", V2);
+    let job = job(&config, "a");
+    assert_eq!((job.scrape_interval, job.scrape_timeout), (Duration::from_secs(60), Duration::from_secs(10)));
+    assert_eq!((job.metrics_path.as_str(), job.scheme.as_str()), ("/metrics", "http"));
+    assert!(!job.honor_labels && job.enable_compression && job.http.follow_redirects && job.http.enable_http2);
+    assert_eq!((job.body_size_limit, job.sample_limit, &job.service_discovery), (None, 0, &Vec::new()));
+    assert!(!job.utf8_names);
+    assert!(load("scrape_configs: [{job_name: a}]", V3).job("a").unwrap().utf8_names);
+}
+
+#[test]
+fn only_the_first_document_counts() {
+    let config = good("several_documents");
+    assert_eq!(per_job(&config, |job| job.job_name.to_string()), ["first"]);
+    assert_eq!(config.warnings(), ["only the first YAML document of the file is used"]);
+}
+
+#[test]
+fn anchors_and_merges() {
+    let config = good("anchors_and_merges");
+    assert_eq!(per_job(&config, |job| job.scrape_interval.as_secs()), [7, 7, 9]);
+    assert_eq!(per_job(&config, |job| job.honor_labels), [false, false, true]);
+    assert_eq!(per_job(&config, |job| job.relabel_configs.len()), [1, 1, 1]);
+}
+
+#[test]
+fn scalars() {
+    let config = good("booleans");
+    assert_eq!(per_job(&config, |job| job.honor_labels), [true, true, true, false, false]);
+    assert_eq!(per_job(&config, |job| job.http.follow_redirects), [true, true, true, false, false]);
+
+    let config = good("numbers");
+    let job_a = job(&config, "a");
+    assert_eq!((job_a.sample_limit, job_a.target_limit, job_a.label_limit), (1000, 16, 8));
+    assert_eq!((job_a.label_name_length_limit, job_a.label_value_length_limit), (1000, 10));
+    assert_eq!(job_a.body_size_limit, Some(1_610_612_736));
+
+    let config = good("scalars_keep_their_text");
+    let job_a = job(&config, "a");
+    assert_eq!((job_a.metrics_path.as_str(), job_a.scheme.as_str()), ("0x10", "true"));
+    assert_eq!(job_a.params["v"], ["1.10", "2001-01-01", "1_000", "", "yes"]);
+    let SdConfig::Static(groups) = &job_a.service_discovery[0] else { panic!("{:?}", job_a.service_discovery) };
+    assert_eq!(groups[0].targets, [Labels::from([("__address__", "1")])]);
+    assert_eq!(groups[0].labels, Labels::from([("on", "off"), ("ver", "1.10")]));
+
+    let config = good("null_scalars_are_zero");
+    let job_a = job(&config, "a");
+    assert_eq!((job_a.metrics_path.as_str(), job_a.scheme.as_str()), ("", ""));
+
+    assert_eq!(&*good("block_scalars").jobs()[0].job_name, "folded name");
+    let password = SecretSource::Inline(Secret::new("line one\nline two\n"));
+    let basic = BasicAuth { username: None, password: Some(password) };
+    assert_eq!(good("block_scalars").jobs()[0].http.basic_auth, Some(basic));
+}
+
+#[test]
+fn inheritance() {
+    let config = good("inheritance");
+    assert_eq!(per_job(&config, |job| job.scrape_interval.as_secs()), [20, 12, 20, 60]);
+    assert_eq!(per_job(&config, |job| job.scrape_timeout.as_secs()), [15, 12, 15, 60]);
+    let labels = Labels::from([("cluster", "<CLUSTER>"), ("price", "$5"), ("zone", "<ZONE>")]);
+    assert_eq!(config.external_labels(), &labels);
+
+    let config = good("inherited_limits");
+    assert_eq!(per_job(&config, |job| job.body_size_limit), [Some(1 << 20), Some(2 << 20), None]);
+    assert_eq!(per_job(&config, |job| job.sample_limit), [1, 10, 1]);
+    assert_eq!(per_job(&config, |job| job.target_limit), [2, 2, 2]);
+    assert_eq!(per_job(&config, |job| job.keep_dropped_targets), [6, 6, 6]);
+
+    let config = good("histograms");
+    assert_eq!(per_job(&config, |job| job.scrape_native_histograms), [true, false, true]);
+    assert_eq!(per_job(&config, |job| job.always_scrape_classic_histograms), [true, true, true]);
+    assert_eq!(per_job(&config, |job| job.convert_classic_histograms_to_nhcb), [true, false, true]);
+}
+
+#[test]
+fn name_schemes_and_accept() {
+    let config = good("name_schemes");
+    assert_eq!(per_job(&config, |job| job.utf8_names), [false, true, false, true]);
+    // A job's own validation scheme cuts it off from what `global` derives.
+    let escaping = per_job(&config, |job| {
+        let (_, tail) = job.accept.split_once("escaping=").unwrap();
+        tail.split(';').next().unwrap().to_owned()
+    });
+    assert_eq!(escaping, ["underscores", "allow-utf-8", "dots", "values"]);
+
+    let config = load(&data("good/protocols.good.yml"), V3);
+    let text_only = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4";
+    let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,*/*;q=0.5";
+    assert_eq!(per_job(&config, |job| job.accept.clone()), [text_only, proto, text_only]);
+    assert_eq!(job(&config, "c").fallback_scrape_protocol.as_deref(), Some("PrometheusText0.0.4"));
+}
+
+#[test]
+fn http_clients() {
+    let config = good("http_authorization");
+    let authorization = |kind: &str, credentials| Some(Authorization { kind: kind.to_owned(), credentials: Some(credentials) });
+    let file = |path: &str| SecretSource::File(PathBuf::from(path));
+    assert_eq!(
+        per_job(&config, |job| job.http.authorization.clone()),
+        [
+            authorization("Custom", file("/etc/prometheus/token")),
+            authorization("Bearer", SecretSource::Inline(Secret::new("abc"))),
+            authorization("Bearer", file("/etc/prometheus/token")),
+            None,
+            None,
+        ]
+    );
+    let basic = job(&config, "empty_bearer").http.basic_auth.clone().unwrap();
+    assert_eq!(basic.password, Some(file("/etc/prometheus/secrets/pw")));
+    let oauth2 = job(&config, "null_authorization").http.oauth2.clone().unwrap();
+    assert_eq!((oauth2.client_secret, oauth2.tls.ca), (Some(file("/abs/secret")), Some(file("/etc/prometheus/ca.pem"))));
+    assert_eq!((oauth2.scopes, &*oauth2.endpoint_params["k"]), (vec!["a".to_owned(), "b".to_owned()], "1"));
+
+    let config = good("http_tls_and_proxy");
+    let http = &job(&config, "a").http;
+    assert_eq!((http.tls.cert.clone(), http.tls.min_version.as_deref()), (Some(file("/etc/prometheus/c.pem")), Some("TLS12")));
+    assert_eq!(http.proxy.url.as_ref().map(Secret::reveal), Some("http://user:pw@proxy:3128"));
+    let names: Vec<&str> = http.proxy.connect_headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["X-A", "X-B"]);
+    assert!(!http.follow_redirects && !http.enable_http2);
+
+    let config = good("http_newer");
+    let inline = |text| SecretSource::Inline(Secret::new(text));
+    let values = vec![inline("v"), inline("s"), file("/etc/prometheus/token")];
+    assert_eq!(job(&config, "a").http.http_headers, [("X-Token".to_owned(), values)]);
+    assert!(job(&config, "a").http.proxy.from_environment);
+    assert_eq!(job(&config, "no_proxy").http.proxy.no_proxy, "10.0.0.0/8");
+}
+
+#[test]
+fn discovery() {
+    let config = good("static_groups");
+    let [SdConfig::File(files), SdConfig::Http(http), SdConfig::Static(groups)] = &job(&config, "a").service_discovery[..] else {
+        panic!("{:?}", job(&config, "a").service_discovery)
+    };
+    let expected = FileSdConfig {
+        files: vec!["/etc/prometheus/sd/*.json".to_owned(), "/abs/*.yml".to_owned()],
+        refresh_interval: Duration::from_secs(300),
+    };
+    assert_eq!(files, &expected);
+    assert_eq!((http.url.as_str(), http.refresh_interval), ("http://sd/targets", Duration::from_secs(10)));
+    let sources: Vec<(&str, usize)> = groups.iter().map(|group| (group.source.as_str(), group.targets.len())).collect();
+    assert_eq!(sources, [("0", 2), ("1", 0)]);
+
+    let config = good("unsupported_discovery");
+    let unsupported = |key: &str| SdConfig::Unsupported(key.to_owned());
+    assert_eq!(job(&config, "a").service_discovery, [unsupported("consul_sd_configs"), unsupported("dns_sd_configs")]);
+}
+
+#[test]
+fn kubernetes() {
+    let config = good("kubernetes");
+    let sections: Vec<_> = job(&config, "a")
+        .service_discovery
+        .iter()
+        .map(|section| match section {
+            SdConfig::Kubernetes(section) => section,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    use KubernetesRole::{EndpointSlice, Endpoints, Ingress, Node, Pod, Service};
+    let roles: Vec<_> = sections.iter().map(|section| section.role).collect();
+    assert_eq!(roles, [Pod, Endpoints, EndpointSlice, Node, Ingress, Service]);
+    assert_eq!(sections[1].api_server.as_deref(), Some("https://user:pw@api:6443"));
+    assert_eq!(sections[1].namespaces, ["x", "y"]);
+    assert_eq!((sections[1].selectors[0].role, &*sections[1].selectors[0].label), (Pod, "app in (a, b),tier!=test"));
+    assert!(sections[1].attach_node_metadata && !sections[1].attach_namespace_metadata);
+    assert_eq!(sections[2].kubeconfig_file, Some(PathBuf::from("/etc/prometheus/kube.conf")));
+    assert!(sections[3].own_namespace);
+
+    let warning = "job a: attach_metadata.deployment of kubernetes_sd_configs is not supported, its labels are missing";
+    assert_eq!(good("kubernetes_newer").warnings(), [warning]);
+}
+
+#[test]
+fn included_files() {
+    let main = "global: {scrape_interval: 7s}\nscrape_config_files: [conf.d/*.yml, none/*.yml]\nscrape_configs: [{job_name: main}]\n";
+    let other = "scrape_configs: [{job_name: other, bearer_token_file: token}]\n";
+    let included = [("/etc/p/conf.d/*.yml", "/etc/p/conf.d/a.yml", other), ("/etc/p/conf.d/*.yml", "/etc/p/conf.d/b.yml", "")];
+    let load = |included| load_with("/etc/p/prometheus.yml", main, V2, included).unwrap();
+    let config = load(&included);
+    assert_eq!(per_job(&config, |job| job.job_name.to_string()), ["main", "other"]);
+    let other = job(&config, "other");
+    assert_eq!(other.scrape_interval, Duration::from_secs(7));
+    let token = SecretSource::File(PathBuf::from("/etc/p/conf.d/token"));
+    assert_eq!(other.http.authorization.as_ref().unwrap().credentials, Some(token));
+    let watched = ["/etc/p/prometheus.yml", "/etc/p/conf.d", "/etc/p/conf.d/a.yml", "/etc/p/conf.d/b.yml", "/etc/p/none"];
+    assert_eq!(config.files(), watched.map(PathBuf::from));
+
+    let alone = load(&[]);
+    assert_ne!(alone.hash(), config.hash());
+    assert_eq!(alone.text_hash(), config.text_hash());
+    assert_eq!(alone.text_hash(), &kvass_config::hash_of_text(main).unwrap());
+}
+
+#[test]
+fn the_self_monitor_job_of_a_user_is_told() {
+    let config = load("scrape_configs: [{job_name: prometheus_shards}]", V2);
+    assert_eq!(config.warnings(), ["job prometheus_shards is the user's: shards get no self-monitor job of that name"]);
+}

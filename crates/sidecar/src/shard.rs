@@ -1,0 +1,302 @@
+//! One shard: what it is told, what it knows, and the steps from one to the other.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use kvass_api::{ExtraConfig, RuntimeInfo, TargetList};
+use kvass_config::{Config, InjectOptions, apply_scrape_injection};
+use kvass_model::PrometheusLine;
+use kvass_scrape::JobClients;
+use kvass_service::config_file::chain;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    Options,
+    adoption::Adoption,
+    delivery::Delivery,
+    inject::{Desired, InjectError, Injector},
+    lock,
+    metrics::SidecarMetrics,
+    origin::{Origin, PushError, ReloadError},
+    prometheus::{Prometheus, PrometheusError},
+    store::{Store, StoreError},
+    targets::Targets,
+};
+
+/// The state shared by the API, the proxy and the background tasks.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) options: Options,
+    pub(crate) origin: Origin,
+    pub(crate) prometheus: Prometheus,
+    pub(crate) targets: Arc<Mutex<Targets>>,
+    pub(crate) clients: JobClients,
+    pub(crate) metrics: SidecarMetrics,
+    pub(crate) adoption: Adoption,
+    pub(crate) injector: Injector,
+    pub(crate) store: Store,
+    /// Jobs without a client, and why.
+    unusable_jobs: ArcSwap<HashMap<Arc<str>, String>>,
+    extra: ArcSwap<ExtraConfig>,
+    line: ArcSwap<PrometheusLine>,
+    /// Prometheus did not see files, see [`Delivery::choose`].
+    files_unseen: AtomicBool,
+    /// Changes of what is wanted happen one after the other.
+    changing: tokio::sync::Mutex<AppliedConfig>,
+    /// The injected configuration Prometheus should run with.
+    pub(crate) wanted: watch::Sender<Option<Arc<str>>>,
+    /// Files are not what they should be.
+    write_due: AtomicBool,
+    /// Prometheus has confirmed what is wanted.
+    up_to_date: AtomicBool,
+    /// Wakes the task that applies changes.
+    pub(crate) changed: Notify,
+}
+
+/// The configuration the clients and files are made from.
+type AppliedConfig = Option<Arc<Config>>;
+
+/// A target list was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpdateError {
+    #[error("the target list cannot be kept")]
+    Store(#[from] StoreError),
+    #[error("the targets cannot be given to prometheus, it is tried again")]
+    Inject(#[from] InjectError),
+}
+
+/// What a [`Shard`] is made of.
+pub(crate) struct Parts {
+    pub(crate) options: Options,
+    pub(crate) origin: Origin,
+    pub(crate) prometheus: Prometheus,
+    pub(crate) targets: Targets,
+    pub(crate) extra: ExtraConfig,
+    pub(crate) clients: JobClients,
+    pub(crate) injector: Injector,
+    pub(crate) store: Store,
+}
+
+impl Shard {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { options, origin, prometheus, targets, extra, clients, injector, store } = parts;
+        let targets = Arc::new(Mutex::new(targets));
+        Shard {
+            metrics: SidecarMetrics::new(Arc::clone(&targets)),
+            line: ArcSwap::from_pointee(options.prometheus_version.unwrap_or_default()),
+            options,
+            origin,
+            prometheus,
+            targets,
+            clients,
+            adoption: Adoption::default(),
+            injector,
+            store,
+            unusable_jobs: ArcSwap::default(),
+            extra: ArcSwap::from_pointee(extra),
+            files_unseen: AtomicBool::new(false),
+            changing: tokio::sync::Mutex::default(),
+            wanted: watch::Sender::new(None),
+            write_due: AtomicBool::new(false),
+            up_to_date: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Whose rules apply.
+    pub(crate) fn line(&self) -> PrometheusLine {
+        **self.line.load()
+    }
+
+    /// Notes which Prometheus is beside us; a change has everything written anew.
+    pub(crate) async fn set_line(&self, line: PrometheusLine) {
+        if self.line() != line {
+            tracing::info!(?line, "prometheus version seen");
+            self.line.store(Arc::new(line));
+            self.origin.set_line(line).await;
+            self.apply_logged().await;
+        }
+    }
+
+    /// Why no target is scraped; empty when targets are.
+    pub(crate) fn stop_reason(&self) -> Option<String> {
+        Some(self.extra.load().stop_scrape_reason.clone()).filter(|reason| !reason.is_empty())
+    }
+
+    pub(crate) fn extra_config(&self) -> Arc<ExtraConfig> {
+        self.extra.load_full()
+    }
+
+    /// Takes the extra configuration into force. It concerns the proxy alone: no file changes.
+    pub(crate) fn set_extra_config(&self, extra: ExtraConfig) -> Result<(), StoreError> {
+        if *self.extra.load_full() != extra {
+            self.store.save_extra_config(&extra)?;
+            tracing::info!(stop_scrape_reason = %extra.stop_scrape_reason, "extra configuration in force");
+            self.extra.store(Arc::new(extra));
+        }
+        Ok(())
+    }
+
+    /// Why a job of the configuration has no client.
+    pub(crate) fn why_unusable(&self, job: &str) -> Option<String> {
+        self.unusable_jobs.load().get(job).cloned()
+    }
+
+    /// Takes a target list: kept first, then in force, then written for Prometheus. Reloads that are
+    /// needed happen later. A list equal to the present one changes nothing at all.
+    pub(crate) async fn update_targets(&self, list: TargetList) -> Result<(), UpdateError> {
+        let mut applied = self.changing.lock().await;
+        let now = Timestamp::now();
+        let stored = {
+            let targets = lock(&self.targets);
+            if targets.equals(&list) {
+                return Ok(());
+            }
+            targets.stored_with(&list, now)
+        };
+        self.store.save(&stored)?;
+        let count = {
+            let mut targets = lock(&self.targets);
+            targets.replace(list, now);
+            targets.len()
+        };
+        tracing::info!(targets = count, "target list in force");
+        Ok(self.apply_locked(&mut applied).await?)
+    }
+
+    /// Reads the user's file again and applies it.
+    pub(crate) async fn reload(&self) -> Result<(), ReloadError> {
+        let result = self.origin.reload().await;
+        self.apply_logged().await;
+        result
+    }
+
+    /// Takes a pushed configuration and applies it.
+    pub(crate) async fn push_config(&self, text: &str) -> Result<(), PushError> {
+        let result = self.origin.push(text);
+        self.apply_logged().await;
+        result
+    }
+
+    /// Brings clients and files in line with what is wanted.
+    pub(crate) async fn apply(&self) -> Result<(), InjectError> {
+        self.apply_locked(&mut *self.changing.lock().await).await
+    }
+
+    /// As [`Shard::apply`]; a failure is tried again in the background.
+    pub(crate) async fn apply_logged(&self) {
+        if let Err(error) = self.apply().await {
+            tracing::error!(error = %chain(&error), "files for prometheus cannot be written, trying again");
+        }
+    }
+
+    /// Whether files still have to be written.
+    pub(crate) fn write_is_due(&self) -> bool {
+        self.write_due.load(Ordering::Acquire)
+    }
+
+    /// Whether Prometheus has confirmed the injected configuration.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        self.up_to_date.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_up_to_date(&self, up_to_date: bool) {
+        self.up_to_date.store(up_to_date, Ordering::Release);
+        self.metrics.prometheus_up_to_date.set(i64::from(up_to_date));
+    }
+
+    async fn apply_locked(&self, applied: &mut AppliedConfig) -> Result<(), InjectError> {
+        self.metrics.config_reload_ok.set(i64::from(self.origin.state().error.is_none()));
+        // Without a configuration of the user, Prometheus keeps what it has.
+        let Some(config) = self.origin.current() else { return Ok(()) };
+        if !applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &config)) {
+            self.rebuild_clients(&config);
+            *applied = Some(Arc::clone(&config));
+        }
+        let delivery = self.delivery(&config);
+        self.metrics.delivered_as(delivery);
+        let desired = Desired {
+            config,
+            targets: lock(&self.targets).list().clone(),
+            delivery,
+            line: self.line(),
+            mode: self.origin.output_mode(),
+        };
+        let written = self.injector.write(desired).await;
+        self.metrics.config_inject.note(written.is_ok());
+        self.write_due.store(written.is_err(), Ordering::Release);
+        if let Ok(yaml) = &written {
+            self.wanted.send_if_modified(|wanted| {
+                let differs = wanted.as_ref() != Some(yaml);
+                if differs {
+                    *wanted = Some(Arc::clone(yaml));
+                }
+                differs
+            });
+        }
+        self.changed.notify_one();
+        written.map(drop)
+    }
+
+    fn rebuild_clients(&self, config: &Config) {
+        let options =
+            InjectOptions { kubernetes_sa_path: self.options.service_account_path.clone(), ..InjectOptions::default() };
+        let jobs: Vec<_> = config.jobs().iter().map(|job| Arc::new(apply_scrape_injection(job, &options))).collect();
+        let failed: HashMap<Arc<str>, String> =
+            self.clients.apply(&jobs).into_iter().map(|(job, error)| (job, chain(&error))).collect();
+        for (job, error) in &failed {
+            tracing::error!(%job, %error, "job cannot be scraped");
+        }
+        self.metrics.unusable_jobs.set(failed.len() as i64);
+        self.unusable_jobs.store(Arc::new(failed));
+    }
+
+    /// The form in which Prometheus gets its targets.
+    pub(crate) fn delivery(&self, config: &Config) -> Delivery {
+        Delivery::choose(self.options.delivery, config.jobs().len(), self.files_unseen.load(Ordering::Relaxed))
+    }
+
+    /// From now on HTTP instead of files, where the choice is ours.
+    pub(crate) fn give_up_files(&self) {
+        self.files_unseen.store(true, Ordering::Relaxed);
+    }
+
+    /// Load, configuration hash and idleness, as a coordinator asks for them.
+    pub(crate) async fn runtime_info(&self) -> Result<RuntimeInfo, PrometheusError> {
+        let head = if self.options.fetch_head_series { self.prometheus.head_series().await? } else { 0 };
+        let own = self.origin.hash();
+        let targets = lock(&self.targets);
+        let total = targets.total();
+        Ok(RuntimeInfo {
+            // The head lags behind what was just assigned.
+            head_series: i64::try_from(head.max(total.series)).unwrap_or(i64::MAX),
+            process_series: i64::try_from(total.total).unwrap_or(i64::MAX),
+            config_hash: self.adoption.hash_for(&own).unwrap_or(own),
+            idle_start_at: targets.idle_at(),
+        })
+    }
+
+    /// What stands between this shard and its work; empty when nothing does.
+    pub(crate) async fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.origin.current().is_none() {
+            let error = self.origin.state().error.clone().unwrap_or_else(|| "not loaded yet".to_owned());
+            problems.push(format!("no configuration: {error}"));
+        } else if self.write_is_due() {
+            problems.push("the files for prometheus are not written yet".to_owned());
+        } else if !self.is_up_to_date() {
+            problems.push("prometheus has not confirmed the injected configuration".to_owned());
+        }
+        if let Err(error) = self.prometheus.ready().await {
+            problems.push(chain(&error));
+        }
+        problems
+    }
+}
