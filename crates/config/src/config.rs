@@ -12,9 +12,12 @@ use crate::{
     cursor::Cursor,
     decode::{self, Globals},
     injection, mask, paths,
-    schema::{self, INCLUDED, Kind, MAIN},
+    schema::{self, INCLUDED, MAIN, Rules, UnknownKeys},
     yaml::{Node, emit, parse},
 };
+
+/// Paths and texts of files.
+pub type IncludedFiles = Vec<(PathBuf, String)>;
 
 /// What [`Config::parse`] needs to know or ask besides the text: this crate does no I/O.
 pub struct LoadContext<'a> {
@@ -27,7 +30,7 @@ pub struct LoadContext<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Expands one pattern of `scrape_config_files`, by the rules of Go's `filepath.Glob`, and reads the files. Matching
     /// nothing is no error.
-    pub read_glob: &'a dyn Fn(&str) -> std::io::Result<Vec<(PathBuf, String)>>,
+    pub read_glob: &'a dyn Fn(&str) -> std::io::Result<IncludedFiles>,
 }
 
 /// A configuration that Prometheus of the given line would load, and the typed view of its jobs. Immutable; share it in
@@ -56,6 +59,19 @@ impl Config {
     /// plain rules of the other sections. A text of nothing but white space is refused although Prometheus takes it for
     /// all defaults: it is how a file looks that is just being written, and would end every scrape.
     pub fn parse(text: &str, context: &LoadContext<'_>) -> Result<Config, ConfigError> {
+        Self::load(text, context, false)
+    }
+
+    /// As [`Config::parse`], but keys unknown here only lead to warnings and travel to the shards as they are: for shards
+    /// whose Prometheus is newer than the table of keys in this crate.
+    ///
+    /// # Errors
+    /// As [`Config::parse`], but for unknown keys.
+    pub fn parse_with_unknown_keys(text: &str, context: &LoadContext<'_>) -> Result<Config, ConfigError> {
+        Self::load(text, context, true)
+    }
+
+    fn load(text: &str, context: &LoadContext<'_>, unknown_keys: bool) -> Result<Config, ConfigError> {
         let path = &context.path;
         if text.trim().is_empty() {
             return Err(ConfigError::new(path, 0, 0, "is empty; a configuration without any setting is written {}"));
@@ -63,7 +79,14 @@ impl Config {
         let document = parse(text, path)?;
         let text_hash = ConfigHash::of(&document.root, &[]);
         let mut main = document.root.clone();
-        check_and_resolve(&MAIN, &mut main, path, context.line)?;
+        let mut unknown = Vec::new();
+        let mut check_and_resolve = |kind, root: &mut Node, file: &Path| {
+            let unknown_keys = if unknown_keys { UnknownKeys::Warn(&mut unknown) } else { UnknownKeys::Refuse };
+            schema::check(kind, Cursor::root(file, root), &mut Rules { line: context.line, unknown_keys })?;
+            paths::resolve(kind, root, file.parent().unwrap_or(Path::new("")));
+            Ok::<(), ConfigError>(())
+        };
+        check_and_resolve(&MAIN, &mut main, path)?;
 
         let root = Cursor::root(path, &main);
         let no_globals = Node::empty_map();
@@ -88,7 +111,7 @@ impl Config {
             for (file, text) in (context.read_glob)(text).map_err(|e| pattern.error("cannot be read").with_source(e))? {
                 let mut document = parse(&text, &file)?.root;
                 original.push(document.clone());
-                check_and_resolve(&INCLUDED, &mut document, &file, context.line)?;
+                check_and_resolve(&INCLUDED, &mut document, &file)?;
                 loader.add(Cursor::root(&file, &document), &globals)?;
                 included.push(document);
                 files.push(file);
@@ -99,7 +122,8 @@ impl Config {
         }
 
         let hash = ConfigHash::of(&document.root, &original.iter().collect::<Vec<_>>());
-        let Jobs { jobs, by_name, warnings } = loader;
+        let Jobs { jobs, by_name, mut warnings } = loader;
+        warnings.append(&mut unknown);
         let external_labels = globals.external_labels;
         let (text, path, line) = (text.to_owned(), path.clone(), context.line);
         Ok(Config { text, path, line, main, included, hash, text_hash, external_labels, jobs, by_name, warnings, files })
@@ -169,14 +193,12 @@ impl Config {
 /// Leaves out the texts, which hold secrets.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("path", &self.path).field("hash", &self.hash).field("jobs", &self.jobs.len()).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("path", &self.path)
+            .field("hash", &self.hash)
+            .field("jobs", &self.jobs.len())
+            .finish_non_exhaustive()
     }
-}
-
-fn check_and_resolve(kind: &'static Kind, root: &mut Node, file: &Path, line: PrometheusLine) -> Result<(), ConfigError> {
-    schema::check(kind, Cursor::root(file, root), line)?;
-    paths::resolve(kind, root, file.parent().unwrap_or(Path::new("")));
-    Ok(())
 }
 
 #[derive(Default)]

@@ -108,7 +108,13 @@ mod tests {
         for text in same {
             assert_eq!(hash_of_text(text).unwrap(), base, "{text}");
         }
-        for (from, to) in [("regex: a", "regex: b"), ("15s", "16s"), ("regex: a", "regex: ~"), ("regex: a", "regex: [a]"), ("job_name: j", "job_name: jj")] {
+        for (from, to) in [
+            ("regex: a", "regex: b"),
+            ("15s", "16s"),
+            ("regex: a", "regex: ~"),
+            ("regex: a", "regex: [a]"),
+            ("job_name: j", "job_name: jj"),
+        ] {
             assert_ne!(hash_of_text(&BASE.replace(from, to)).unwrap(), base, "{from} -> {to}");
         }
         assert_eq!(hash_of_text("global: {external_labels: {a: b}}").unwrap(), hash_of_text("{}").unwrap());

@@ -73,7 +73,9 @@ pub fn apply_scrape_injection(job: &ScrapeConfig, options: &InjectOptions) -> Sc
 
 fn move_service_account(http: &mut HttpClientConfig, folder: &Path) {
     let credentials = http.authorization.as_mut().and_then(|authorization| authorization.credentials.as_mut());
-    for (source, from, to) in [(http.tls.ca.as_mut(), SERVICE_ACCOUNT_CA, "ca.crt"), (credentials, SERVICE_ACCOUNT_TOKEN, "token")] {
+    for (source, from, to) in
+        [(http.tls.ca.as_mut(), SERVICE_ACCOUNT_CA, "ca.crt"), (credentials, SERVICE_ACCOUNT_TOKEN, "token")]
+    {
         if let Some(SecretSource::File(path)) = source
             && path == Path::new(from)
         {
@@ -84,4 +86,103 @@ fn move_service_account(http: &mut HttpClientConfig, folder: &Path) {
 
 fn bearer(credentials: SecretSource) -> Authorization {
     Authorization { kind: "Bearer".to_owned(), credentials: Some(credentials) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, LoadContext};
+
+    const CONFIG: &str = "
+scrape_configs:
+- job_name: a
+  tls_config: {ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}
+  bearer_token_file: /var/run/secrets/kubernetes.io/serviceaccount/token
+  kubernetes_sd_configs:
+  - role: pod
+  - {role: pod, api_server: 'https://own', bearer_token_file: /var/run/secrets/kubernetes.io/serviceaccount/token}
+  - {role: pod, kubeconfig_file: /kube.conf}
+  http_sd_configs:
+  - url: http://sd
+  - {url: 'http://sd', proxy_url: 'http://own'}
+- job_name: b
+  tls_config: {ca_file: /other/ca.crt}
+";
+
+    fn jobs() -> [ScrapeConfig; 2] {
+        let context = LoadContext {
+            path: "/p.yml".into(),
+            line: kvass_model::PrometheusLine::V2,
+            env: &|_| None,
+            read_glob: &|_| Ok(Vec::new()),
+        };
+        let config = Config::parse(CONFIG, &context).unwrap();
+        [0, 1].map(|index| ScrapeConfig::clone(&config.jobs()[index]))
+    }
+
+    fn options() -> InjectOptions {
+        InjectOptions {
+            kubernetes_url: Some("https://api".to_owned()),
+            kubernetes_proxy: Some("http://proxy".to_owned()),
+            kubernetes_sa_path: Some("/sa".into()),
+            kubernetes_token: None,
+            scrape_proxy: Some("http://scrape".to_owned()),
+        }
+    }
+
+    fn file(path: &str) -> Option<SecretSource> {
+        Some(SecretSource::File(path.into()))
+    }
+
+    fn kubernetes(job: &ScrapeConfig) -> Vec<&KubernetesSdConfig> {
+        let mut sections = Vec::new();
+        for section in &job.service_discovery {
+            if let SdConfig::Kubernetes(kubernetes) = section {
+                sections.push(&**kubernetes);
+            }
+        }
+        sections
+    }
+
+    #[test]
+    fn discovery_without_a_server_of_its_own_is_redirected() {
+        let [before, _] = jobs();
+        let after = apply_sd_injection(&before, &options());
+        let sections = kubernetes(&after);
+        assert_eq!(sections[0].api_server.as_deref(), Some("https://api"));
+        assert_eq!(sections[0].http.tls.ca, file("/sa/ca.crt"));
+        assert_eq!(sections[0].http.authorization, Some(bearer(SecretSource::File("/sa/token".into()))));
+        assert_eq!(sections[0].http.proxy.url, Some(Secret::new("http://proxy")));
+        assert_eq!(sections[1..], kubernetes(&before)[1..]);
+
+        let proxies = after.service_discovery.iter().filter_map(|section| match section {
+            SdConfig::Http(http) => http.http.proxy.url.as_ref().map(Secret::reveal),
+            _ => None,
+        });
+        assert_eq!(proxies.collect::<Vec<_>>(), ["http://scrape", "http://own"]);
+        assert_eq!(after.http, before.http);
+    }
+
+    #[test]
+    fn a_token_wins_over_the_service_account() {
+        let options = InjectOptions { kubernetes_token: Some(Secret::new("t")), ..options() };
+        let after = apply_sd_injection(&jobs()[0], &options);
+        let token = bearer(SecretSource::Inline(Secret::new("t")));
+        assert_eq!(kubernetes(&after)[0].http.authorization, Some(token));
+    }
+
+    #[test]
+    fn without_a_url_kubernetes_discovery_stays_in_the_cluster() {
+        let options = InjectOptions { kubernetes_url: None, scrape_proxy: None, ..options() };
+        assert_eq!(apply_sd_injection(&jobs()[0], &options), jobs()[0]);
+    }
+
+    #[test]
+    fn scraping_takes_the_service_account_from_the_other_folder() {
+        let [a, b] = jobs();
+        let after = apply_scrape_injection(&a, &options());
+        assert_eq!(after.http.tls.ca, file("/sa/ca.crt"));
+        assert_eq!(after.http.authorization, Some(bearer(SecretSource::File("/sa/token".into()))));
+        assert_eq!(apply_scrape_injection(&b, &options()), b);
+    }
 }

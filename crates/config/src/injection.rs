@@ -162,7 +162,8 @@ fn static_configs(group: &TargetGroup) -> Vec<Node> {
 }
 
 fn static_config(addresses: Vec<Node>, labels: &Labels) -> Node {
-    let labels = Node::map(labels.iter().filter(|(name, _)| *name != ADDRESS_LABEL).map(|(name, value)| (name, Node::text(value))));
+    let labels =
+        Node::map(labels.iter().filter(|(name, _)| *name != ADDRESS_LABEL).map(|(name, value)| (name, Node::text(value))));
     Node::map([("targets", Node::list(addresses)), ("labels", labels)])
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A text becomes a tree of nodes that keep the text of every scalar (`yaml`). The tree is checked against the keys
 //! Prometheus knows (`schema`), typed values are read from it (`decode`), and edits of the same tree yield what a shard
-//! or a reader of the API gets. No I/O: the caller reads files and the environment.
+//! or a reader of the API gets. No I/O but in [`glob`]: the
+//! caller reads files and the environment.
 
 mod config;
 mod cursor;
@@ -24,14 +25,14 @@ mod target_groups;
 mod url_text;
 mod yaml;
 
-pub use config::{Config, LoadContext};
+pub use config::{Config, IncludedFiles, LoadContext};
 pub use error::ConfigError;
 pub use glob::glob;
 pub use hash::{ConfigHash, hash_of_text};
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};
 pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};
 pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
-pub use target_groups::parse_target_groups;
 pub use scrape_config::{
     FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
 };
+pub use target_groups::parse_target_groups;

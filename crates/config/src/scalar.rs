@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn floats() {
-        for (text, expected) in [("1", Some(1.0)), ("1.5", Some(1.5)), (".5", Some(0.5)), (".inf", Some(f64::INFINITY)), ("inf", None)] {
+        for (text, expected) in
+            [("1", Some(1.0)), ("1.5", Some(1.5)), (".5", Some(0.5)), (".inf", Some(f64::INFINITY)), ("inf", None)]
+        {
             assert_eq!(float(&plain(text)), expected, "{text}");
         }
         assert_eq!(float(&Scalar::text("1")), None);

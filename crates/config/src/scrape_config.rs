@@ -62,6 +62,7 @@ pub struct ScrapeConfig {
 }
 
 /// One service discovery section of a job.
+#[allow(clippy::large_enum_variant, reason = "a job has few sections, and they are read, not moved")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum SdConfig {
     /// All `static_configs` of the job; group sources "0", "1", … in file order.

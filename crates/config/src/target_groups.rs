@@ -6,7 +6,7 @@ use crate::{
     ConfigError,
     cursor::Cursor,
     decode::static_group,
-    schema::{self, TARGET_GROUPS},
+    schema::{self, Rules, TARGET_GROUPS, UnknownKeys},
     yaml,
 };
 
@@ -18,7 +18,8 @@ pub fn parse_target_groups(text: &str, file: &Path) -> Result<Vec<TargetGroup>, 
     let document = yaml::parse(text, file)?;
     let root = Cursor::root(file, &document.root);
     // Label names are not judged here: relabelling may still replace them.
-    schema::check(&TARGET_GROUPS, root, PrometheusLine::V3)?;
+    let mut rules = Rules { line: PrometheusLine::V3, unknown_keys: UnknownKeys::Refuse };
+    schema::check(&TARGET_GROUPS, root, &mut rules)?;
     root.items().enumerate().map(|(index, group)| static_group(group, index, false)).collect()
 }
 

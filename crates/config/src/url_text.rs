@@ -8,11 +8,12 @@ pub(crate) fn fault(url: &str) -> Option<&'static str> {
     let url = url.split_once('#').map_or(url, |(before, _)| before);
     let before_query = url.split_once('?').map_or(url, |(before, _)| before);
     let bytes = before_query.as_bytes();
-    let bad_escape = |i: usize| bytes[i] == b'%' && !matches!(bytes.get(i + 1..i + 3), Some(hex) if hex.iter().all(u8::is_ascii_hexdigit));
+    let bad_escape =
+        |i: usize| bytes[i] == b'%' && !matches!(bytes.get(i + 1..i + 3), Some(hex) if hex.iter().all(u8::is_ascii_hexdigit));
     if (0..bytes.len()).any(bad_escape) {
         return Some("a URL in which every % is followed by two hexadecimal digits");
     }
-    let Some((scheme, rest)) = before_query.split_once(':') else { return None };
+    let (scheme, rest) = before_query.split_once(':')?;
     if scheme.contains('/') {
         return None;
     }
@@ -71,10 +72,22 @@ mod tests {
 
     #[test]
     fn faults() {
-        for url in ["", "http://a", "a/b:c", "/x", "http://u:p@h:80/%41?%zz", "unix:///x", "http://[::1]:9", "http://h:", "localhost:80"] {
+        for url in
+            ["", "http://a", "a/b:c", "/x", "http://u:p@h:80/%41?%zz", "unix:///x", "http://[::1]:9", "http://h:", "localhost:80"]
+        {
             assert_eq!(fault(url), None, "{url}");
         }
-        for url in [":80", "http://h/%zz", "http://h/%4", "1http://h", "http://h:port", "http://[::1", "http://a b/", "a\nb", "10.0.0.1:80"] {
+        for url in [
+            ":80",
+            "http://h/%zz",
+            "http://h/%4",
+            "1http://h",
+            "http://h:port",
+            "http://[::1",
+            "http://a b/",
+            "a\nb",
+            "10.0.0.1:80",
+        ] {
             assert!(fault(url).is_some(), "{url}");
         }
     }

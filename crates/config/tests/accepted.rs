@@ -1,5 +1,7 @@
 //! What is accepted, and what is read from it.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests end that way")]
+
 mod common;
 
 use std::{path::PathBuf, time::Duration};
@@ -148,7 +150,8 @@ fn name_schemes_and_accept() {
     assert_eq!(escaping, ["underscores", "allow-utf-8", "dots", "values"]);
 
     let config = load(&data("good/protocols.good.yml"), V3);
-    let text_only = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4";
+    let text_only =
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4";
     let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,*/*;q=0.5";
     assert_eq!(per_job(&config, |job| job.accept.clone()), [text_only, proto, text_only]);
     assert_eq!(job(&config, "c").fallback_scrape_protocol.as_deref(), Some("PrometheusText0.0.4"));
@@ -238,7 +241,8 @@ fn kubernetes() {
 
 #[test]
 fn included_files() {
-    let main = "global: {scrape_interval: 7s}\nscrape_config_files: [conf.d/*.yml, none/*.yml]\nscrape_configs: [{job_name: main}]\n";
+    let main =
+        "global: {scrape_interval: 7s}\nscrape_config_files: [conf.d/*.yml, none/*.yml]\nscrape_configs: [{job_name: main}]\n";
     let other = "scrape_configs: [{job_name: other, bearer_token_file: token}]\n";
     let included = [("/etc/p/conf.d/*.yml", "/etc/p/conf.d/a.yml", other), ("/etc/p/conf.d/*.yml", "/etc/p/conf.d/b.yml", "")];
     let load = |included| load_with("/etc/p/prometheus.yml", main, V2, included).unwrap();

@@ -1,5 +1,7 @@
 //! The document a shard gets.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests end that way")]
+
 mod common;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -23,7 +25,9 @@ fn plain_injection() -> Injection {
 }
 
 fn files(config: &Config) -> TargetDelivery {
-    TargetDelivery::File(config.jobs().iter().map(|job| (job.job_name.clone(), format!("targets/{}.json", job.job_name))).collect())
+    TargetDelivery::File(
+        config.jobs().iter().map(|job| (job.job_name.clone(), format!("targets/{}.json", job.job_name))).collect(),
+    )
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(crate) enum Entry {
 /// The types that matter for counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum MetricType {
-    /// A counter, the only type besides histograms whose exemplars Prometheus 2 takes.
+    /// It may come with a start timestamp, like histograms and summaries.
     Counter,
     /// Its `le` labels are numbers.
     Histogram,

@@ -22,6 +22,8 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(options: CountOptions) -> Self {
+        let convert_nhcb = options.convert_nhcb && options.line == PrometheusLine::V3;
+        let options = CountOptions { convert_nhcb, ..options };
         Judge {
             utf8_names: options.utf8_names && options.line == PrometheusLine::V3,
             takes_plain_series: options.metric_relabel_configs.is_empty()

@@ -36,6 +36,8 @@ pub(crate) struct Lines {
     metric_type: MetricType,
     /// Present when classic histograms are converted.
     collector: Option<Collector>,
+    /// Start timestamps in `_created` lines are consumed rather than counted.
+    skip_created: bool,
     lines_read: u64,
     started: bool,
     ended: bool,
@@ -69,6 +71,7 @@ impl Lines {
             labels: SampleLabels::default(),
             family: Vec::new(),
             metric_type: MetricType::default(),
+            skip_created: false,
             lines_read: 0,
             started: false,
             ended: false,
@@ -96,18 +99,16 @@ impl Lines {
 
     /// Counts what is left at the end of the body.
     pub(crate) fn finish(mut self, mut rest: Vec<u8>) -> Result<Counts, CountError> {
-        if self.openmetrics {
-            if rest == openmetrics::END_MARK && !self.ended {
-                rest.push(b'\n');
-            }
-        } else if !self.ended {
-            // As Prometheus does, so that the last line needs no line feed.
-            rest.push(b'\n');
-        }
         let used = self.consume(&rest)?;
-        let rest = rest.get(used..).unwrap_or_default();
+        rest.drain(..used);
+        // Prometheus adds a line feed to a text body, and in OpenMetrics that of the end mark may be missing.
+        if !self.openmetrics || rest == openmetrics::END_MARK {
+            rest.push(b'\n');
+            let used = self.consume(&rest)?;
+            rest.drain(..used);
+        }
         if !rest.is_empty() {
-            return Err(Problem::Syntax("the end of this entry, but the body ended").at(self.lines_read + 1, rest));
+            return Err(Problem::Syntax("the rest of this entry before the body ends").at(self.lines_read + 1, &rest));
         }
         if self.openmetrics && self.started && !self.ended {
             return Err(CountError::MissingEof { line: self.lines_read + 1 });
@@ -161,6 +162,9 @@ impl Lines {
     }
 
     fn take_sample(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        if self.skip_created && self.metric_type != MetricType::Other && self.sample.name.of(bytes).ends_with(b"_created") {
+            return Ok(());
+        }
         if self.judge.takes_plain_series() && self.collector.is_none() && self.sample.is_plain(bytes) {
             let name = if self.judge.options().per_metric { utf8(bytes, self.sample.name)? } else { "" };
             self.tally.add(name, SeriesCount { series: 1, total: 1 });
@@ -179,6 +183,9 @@ impl Lines {
             .collector
             .as_mut()
             .is_some_and(|collector| collector.collect(&self.family, self.metric_type, &self.labels, self.sample.value));
+        // Converting a histogram looks for its start timestamp, and Prometheus' parser skips them all from
+        // then on.
+        self.skip_created |= collected && self.openmetrics;
         if collected && !self.judge.options().always_classic { Ok(()) } else { self.account() }
     }
 

@@ -18,13 +18,17 @@ pub(crate) struct ClassicHistogram {
 impl ClassicHistogram {
     /// Adds a bucket; of repeated bounds the first stays.
     pub(crate) fn add_bucket(&mut self, bound: f64, count: f64) {
+        if bound.is_nan() || count < 0.0 {
+            self.inconsistent = true;
+            return;
+        }
         let index = self.buckets.partition_point(|(b, _)| *b < bound);
         if self.buckets.get(index).is_some_and(|(b, _)| *b == bound) {
             return;
         }
         let below = index.checked_sub(1).and_then(|i| self.buckets.get(i)).is_some_and(|(_, c)| count < *c);
         let above = self.buckets.get(index).is_some_and(|(_, c)| count > *c);
-        if bound.is_nan() || count < 0.0 || below || above {
+        if below || above {
             self.inconsistent = true;
         } else {
             self.buckets.insert(index, (bound, count));
@@ -37,11 +41,17 @@ impl ClassicHistogram {
         self.count = Some(count);
     }
 
-    /// Whether a native histogram can be made of it: the bucket without bound, if there is one, holds
-    /// all observations.
+    /// Whether a native histogram can be made of it: the bucket without bound, listed or not, holds all
+    /// observations. A count that is not a number fits nothing.
     pub(crate) fn is_convertible(&self) -> bool {
-        let all = self.buckets.last().filter(|(bound, _)| *bound == f64::INFINITY).map(|(_, count)| *count);
-        !self.inconsistent && (self.count.is_none() || all.is_none() || self.count == all)
+        let last = self.buckets.last().copied();
+        let count = self.count.or(last.map(|(_, count)| count)).unwrap_or(0.0);
+        let consistent = match last {
+            Some((f64::INFINITY, all)) => count == all,
+            Some((_, below)) => count >= below,
+            None => !count.is_nan(),
+        };
+        consistent && !self.inconsistent
     }
 }
 
@@ -94,8 +104,10 @@ impl Collector {
             _ => return false,
         }
         self.series.get_or_insert_with(|| {
-            let kept = labels.iter().filter(|(name, _)| *name != METRIC_NAME && *name != BUCKET_LABEL);
-            kept.chain([(METRIC_NAME, base)]).collect()
+            // A repeated name stays, for the storage to refuse.
+            let mut base = Some(base);
+            let renamed = |(name, value)| if name == METRIC_NAME { (name, base.take().unwrap_or(value)) } else { (name, value) };
+            labels.iter().filter(|(name, _)| *name != BUCKET_LABEL).map(renamed).collect()
         });
         true
     }
@@ -125,14 +137,18 @@ mod tests {
             (&[(1.0, 1.0), (inf, 2.0)], Some(2.0), true),
             (&[(1.0, 1.0), (inf, 2.0)], None, true),
             (&[(1.0, 1.0), (inf, 2.0)], Some(3.0), false),
-            (&[(1.0, 1.0)], Some(0.5), true),
+            (&[(1.0, 1.0)], Some(1.5), true),
+            (&[(1.0, 1.0)], Some(0.5), false),
             (&[(1.0, 2.0), (2.0, 1.0)], None, false),
             (&[(2.0, 2.0), (1.0, 1.0)], None, true),
             (&[(2.0, 2.0), (1.0, 3.0)], None, false),
             (&[(1.0, 1.0), (1.0, 9.0), (2.0, 2.0)], None, true),
             (&[(f64::NAN, 1.0)], None, false),
             (&[(1.0, -1.0)], None, false),
+            (&[(1.0, 1.0), (1.0, -1.0)], None, false),
             (&[(inf, f64::NAN)], Some(f64::NAN), false),
+            (&[(inf, f64::NAN)], None, false),
+            (&[], Some(f64::NAN), false),
         ] {
             let mut histogram = ClassicHistogram::default();
             buckets.iter().for_each(|(bound, n)| histogram.add_bucket(*bound, *n));

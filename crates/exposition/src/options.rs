@@ -32,7 +32,7 @@ pub struct CountOptions {
     pub native_histograms: bool,
     /// Classic buckets are kept beside native histograms.
     pub always_classic: bool,
-    /// Classic histograms become one native series each.
+    /// Classic histograms become one native series each. Prometheus 2 never does that.
     pub convert_nhcb: bool,
     /// Fill [`Counts::metrics`](crate::Counts::metrics).
     pub per_metric: bool,

@@ -27,7 +27,7 @@ pub fn target_url(labels: &Labels, params: &Params) -> String {
         url.push_str(scheme);
         url.push(':');
     }
-    if !(scheme.is_empty() && host.is_empty()) && !(host.is_empty() && path.is_empty()) {
+    if !host.is_empty() || !(scheme.is_empty() || path.is_empty()) {
         url.push_str("//");
     }
     url.push_str(host);

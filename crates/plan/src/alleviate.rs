@@ -2,7 +2,7 @@
 
 use kvass_model::{SeriesCount, TargetHash, TargetState};
 
-use crate::{MoveReason, limits::FULL, working::Working};
+use crate::{Limits, MoveReason, limits::FULL, working::Working};
 
 /// Relieves every changeable shard whose planned load is above the start of relief.
 pub(crate) fn alleviate(working: &mut Working<'_>) {
@@ -26,46 +26,51 @@ fn relieve(working: &mut Working<'_>, shard: u32) {
     let Some(entry) = working.shards.get(&shard) else { return };
     let mut load = entry.staying;
     let mut left = entry.targets.values().filter(|state| **state == TargetState::Normal).count();
-    let mut candidates: Vec<TargetHash> =
+    let mut movable: Vec<TargetHash> =
         entry.targets.keys().copied().filter(|t| working.movable(*t, shard) && working.sizes.is_known(*t)).collect();
-    working.largest_first(&mut candidates);
+    working.largest_first(&mut movable);
+    let mut candidates: Vec<Candidate> = movable.into_iter().map(|target| (target, working.sizes.count(target))).collect();
+    let limits = working.limits;
 
-    while left > 1 && !working.limits.within(load, working.limits.relief_end) {
-        let choices = in_order_of_merit(working, &candidates, load);
-        let Some((index, to)) = choices.into_iter().find_map(|i| Some((i, destination(working, candidates[i], shard)?))) else { break };
-        let target = candidates.remove(index);
+    while left > 1 && !limits.within(load, limits.relief_end) {
+        let mut choices = in_order_of_merit(limits, &candidates, load);
+        let found = choices.find_map(|index| Some((index, destination(working, candidates[index].1, shard)?)));
+        drop(choices);
+        let Some((index, to)) = found else { break };
+        let (target, count) = candidates.remove(index);
         working.start_move(target, shard, to, MoveReason::Relief { load });
-        load = load - working.sizes.count(target);
+        load = load - count;
         left -= 1;
     }
 
-    let full = !working.limits.within(load, working.limits.relief_start);
-    while full && left > 1 && !working.limits.within(load, working.limits.relief_end) {
-        let Some(index) = in_order_of_merit(working, &candidates, load).first().copied() else { break };
-        let target = candidates.remove(index);
+    let full = !limits.within(load, limits.relief_start);
+    while full && left > 1 && !limits.within(load, limits.relief_end) {
+        let Some(index) = in_order_of_merit(limits, &candidates, load).next() else { break };
+        let (target, count) = candidates.remove(index);
         working.lacks_room(target);
-        load = load - working.sizes.count(target);
+        load = load - count;
         left -= 1;
     }
 }
 
-/// The candidates (largest first) that lower the excess, best first: the smallest of those that remove it
-/// alone, upwards, then the others from the largest down.
-fn in_order_of_merit(working: &Working<'_>, candidates: &[TargetHash], load: SeriesCount) -> Vec<usize> {
-    let excess = working.limits.excess(load, working.limits.relief_end);
-    let covers = |count: SeriesCount| count.series >= excess.series && count.total >= excess.total;
-    let helps = |count: SeriesCount| (count.series > 0 && excess.series > 0) || (count.total > 0 && excess.total > 0);
-    let useful = (0..candidates.len()).filter(|i| helps(working.sizes.count(candidates[*i])));
-    let (mut alone, together): (Vec<usize>, Vec<usize>) = useful.partition(|i| covers(working.sizes.count(candidates[*i])));
-    alone.reverse();
-    alone.extend(together);
-    alone
+/// A target that may move, and its size.
+type Candidate = (TargetHash, SeriesCount);
+
+/// Indices of the candidates (largest first) that lower the excess, best first: the smallest of those
+/// that remove it alone, upwards, then the others from the largest down.
+fn in_order_of_merit(limits: &Limits, candidates: &[Candidate], load: SeriesCount) -> impl Iterator<Item = usize> {
+    let excess = limits.excess(load, limits.relief_end);
+    let covers = move |count: SeriesCount| count.series >= excess.series && count.total >= excess.total;
+    let helps = move |count: SeriesCount| (count.series > 0 && excess.series > 0) || (count.total > 0 && excess.total > 0);
+    let useful = candidates.iter().enumerate().filter(move |(_, (_, count))| helps(*count));
+    let alone = useful.clone().rev().filter(move |(_, (_, count))| covers(*count));
+    let together = useful.filter(move |(_, (_, count))| !covers(*count));
+    alone.chain(together).map(|(index, _)| index)
 }
 
-/// Where the target may go. A shard that would be filled to the brim is taken only if there is no other,
+/// Where a target of this size may go. A shard that would be filled to the brim is taken only if there is no other,
 /// because it would be the next to need relief.
-fn destination(working: &Working<'_>, target: TargetHash, from: u32) -> Option<u32> {
-    let count = working.sizes.count(target);
+fn destination(working: &Working<'_>, count: SeriesCount, from: u32) -> Option<u32> {
     let find = |permille| working.find_room(count, permille, |ordinal| ordinal != from);
     find(working.limits.relief_end).or_else(|| find(FULL))
 }

@@ -15,7 +15,9 @@ pub fn violations(snapshot: &Snapshot, limits: &Limits, plan: &Plan) -> Vec<Stri
     homes(snapshot, plan, &mut found);
     hand_overs(plan, &mut found);
     scale(snapshot, limits, plan, &mut found);
-    if plan.decisions.iter().any(|d| !matches!(d, crate::Decision::Adopted { .. })) != plan.shards.values().any(|shard| shard.changed) {
+    if plan.decisions.iter().any(|d| !matches!(d, crate::Decision::Adopted { .. }))
+        != plan.shards.values().any(|shard| shard.changed)
+    {
         found.push("decisions and changed lists do not go together".to_owned());
     }
     found

@@ -335,3 +335,57 @@ impl fmt::Display for Size {
         if series == total { write!(f, "{series} series") } else { write!(f, "{series} of {total} series") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: TargetHash = TargetHash(7);
+    const COUNT: SeriesCount = SeriesCount { series: 90, total: 120 };
+
+    #[test]
+    fn words_and_texts_of_decisions() {
+        let relief = MoveReason::Relief { load: SeriesCount { series: 110, total: 110 } };
+        for (decision, kind, text) in [
+            (Decision::Collected { target: T, shard: 1 }, "collect", "shard 1 drops 7: not active any more"),
+            (
+                Decision::DoubleReleased { target: T, shard: 1, keeper: 0 },
+                "release_double",
+                "shard 1 drops 7: shard 0 has it too",
+            ),
+            (Decision::Reverted { target: T, shard: 1 }, "revert", "shard 1 keeps 7: nobody takes it over"),
+            (
+                Decision::MoveStarted { target: T, count: COUNT, from: 1, to: 2, why: relief },
+                "alleviate",
+                "7 (90 of 120 series) moves from shard 1 to shard 2: shard 1 is over its limit with 110 series",
+            ),
+            (
+                Decision::MoveStarted { target: T, count: COUNT, from: 1, to: 0, why: MoveReason::Drain },
+                "drain",
+                "7 (90 of 120 series) moves from shard 1 to shard 0: shard 1 is being emptied",
+            ),
+            (
+                Decision::TakenBack { target: T, from: 1, to: 2, waited: Duration::from_secs(76) },
+                "take_back",
+                "shard 1 takes 7 back: shard 2 has not taken over within 76s",
+            ),
+        ] {
+            assert_eq!((decision.kind(), decision.to_string().as_str()), (kind, text));
+            assert_eq!(decision.target(), T);
+        }
+    }
+
+    #[test]
+    fn words_and_texts_of_reasons() {
+        let barrier = Barrier::MostLost { lost: 3, listed: 4 };
+        let reason = UnassignedReason::NoRoom { count: COUNT, barrier };
+        assert_eq!((reason.kind(), barrier.kind()), ("no_room", "most_lost"));
+        assert_eq!(reason.to_string(), "no shard has room for 90 of 120 series: 3 of 4 shards are unreachable");
+        let scale = ScaleReason::Need { targets: 5, need: COUNT, added: 2, barrier: Some(Barrier::MaxShards(9)) };
+        assert_eq!(scale.kind(), "need");
+        assert_eq!(
+            scale.to_string(),
+            "2 more for 5 targets without room (90 of 120 series), which is not enough: at most 9 shards allowed"
+        );
+    }
+}

@@ -6,6 +6,7 @@ use kvass_model::{SeriesCount, TargetHash};
 
 use crate::{
     Access, MoveReason,
+    room::Room,
     working::{Shard, Working, outgoing},
 };
 
@@ -67,12 +68,8 @@ fn at_most(working: &Working<'_>, tail: &[u32]) -> usize {
 /// A place for every target of the emptied shards on a lower one, or None.
 fn moves(working: &Working<'_>, emptied: &[u32]) -> Option<Vec<(TargetHash, u32, u32)>> {
     let first = *emptied.last()?;
-    let mut open: BTreeMap<u32, Shard> = working
-        .shards
-        .range(..first)
-        .filter(|(_, shard)| shard.changeable && !shard.gated)
-        .map(|(ordinal, shard)| (*ordinal, shard.clone()))
-        .collect();
+    let kept = working.shards.range(..first).filter(|(_, shard)| shard.changeable && !shard.gated);
+    let mut open: Vec<(u32, Room)> = kept.map(|(ordinal, shard)| (*ordinal, shard.room())).collect();
     let mut home: BTreeMap<TargetHash, u32> = BTreeMap::new();
     for ordinal in emptied {
         home.extend(working.shards.get(ordinal)?.targets.keys().map(|target| (*target, *ordinal)));
@@ -82,8 +79,8 @@ fn moves(working: &Working<'_>, emptied: &[u32]) -> Option<Vec<(TargetHash, u32,
     let mut moves = Vec::with_capacity(targets.len());
     for target in targets {
         let count = working.sizes.count(target);
-        let (to, shard) = open.iter_mut().find(|(_, shard)| shard.takes(count, working.limits, working.limits.scale_in))?;
-        shard.add(target, count);
+        let (to, room) = open.iter_mut().find(|(_, room)| room.takes(count, working.limits, working.limits.scale_in))?;
+        room.add(count);
         moves.push((target, *home.get(&target)?, *to));
     }
     Some(moves)

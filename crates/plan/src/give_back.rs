@@ -12,14 +12,13 @@ pub(crate) fn remembered(working: &mut Working<'_>) {
     let changeable: Vec<u32> = working.shards.iter().filter(|(_, shard)| shard.changeable).map(|(o, _)| *o).collect();
     for shard in changeable {
         let Some(view) = working.snapshot.shards.get(&shard) else { continue };
-        let homeless = |target: &&TargetHash| {
-            working.snapshot.targets.contains_key(target) && working.holders(**target).is_empty()
-        };
+        let homeless =
+            |target: &&TargetHash| working.snapshot.targets.contains_key(target) && working.holders(**target).is_empty();
         let mut targets: Vec<TargetHash> = view.remembered.keys().filter(homeless).copied().collect();
         working.largest_first(&mut targets);
         for target in targets {
             let count = working.sizes.count(target);
-            if working.shards.get(&shard).is_some_and(|entry| entry.takes(count, working.limits, FULL)) {
+            if working.shards.get(&shard).is_some_and(|entry| entry.room().takes(count, working.limits, FULL)) {
                 working.insert(target, shard, TargetState::Normal);
                 working.decisions.push(Decision::GivenBack { target, shard });
             }

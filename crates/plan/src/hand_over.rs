@@ -53,16 +53,19 @@ pub(crate) fn hand_overs(working: &mut Working<'_>) {
 fn advance(working: &mut Working<'_>, target: TargetHash, transfer: Transfer) {
     let Transfer { from, to, since, .. } = transfer;
     working.transfers.insert(target, transfer);
-    if !(working.changeable(from) && working.changeable(to)) {
+    if !working.changeable(from) {
         return;
     }
     let late = is_late(working, target, since);
-    if has_taken_over(working, target, from, to, late) {
+    if working.changeable(to) && has_taken_over(working, target, from, to, late) {
         working.remove(target, from);
         working.rest(target, transfer);
         working.decisions.push(Decision::HandedOver { target, from, to });
     } else if late {
-        working.remove(target, to);
+        if working.changeable(to) {
+            working.remove(target, to);
+        }
+        // Otherwise both have it as their own until the destination can be changed again: a double.
         working.set_state(target, from, TargetState::Normal);
         working.rest(target, transfer);
         working.decisions.push(Decision::TakenBack { target, from, to, waited: working.elapsed(since) });
@@ -85,4 +88,74 @@ fn is_late(working: &Working<'_>, target: TargetHash, since: Timestamp) -> bool 
     let interval = working.snapshot.targets.get(&target).map_or(Duration::ZERO, |view| view.interval);
     let intervals = u32::try_from(working.limits.hand_over_scrapes.saturating_add(2).max(3)).unwrap_or(u32::MAX);
     working.elapsed(since) > interval.saturating_mul(intervals).saturating_add(SLACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use kvass_model::ScrapeStatus;
+
+    use super::*;
+    use crate::{Access, Limits, ShardView, Snapshot, TargetView};
+
+    const TARGET: TargetHash = TargetHash(1);
+
+    /// A hand-over from shard 0 to shard 1 that began `age` seconds ago.
+    fn snapshot(source: Health, destination: (Health, u64), age: i64) -> Snapshot {
+        let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(100);
+        let shard = |status| ShardView { access: Access::Changeable, targets: [(TARGET, status)].into(), ..ShardView::default() };
+        let leaving = ScrapeStatus { health: source, state: TargetState::InTransfer, ..ScrapeStatus::default() };
+        let (health, scrape_times) = destination;
+        let coming = ScrapeStatus { health, scrape_times, ..ScrapeStatus::default() };
+        let view = TargetView { job: "j".into(), count: None, attempted: true, interval: Duration::from_secs(15) };
+        let since = now - jiff::SignedDuration::from_secs(age);
+        Snapshot {
+            now,
+            targets: [(TARGET, view)].into(),
+            shards: [(0, shard(leaving)), (1, shard(coming))].into(),
+            scale: 2,
+            scalable: true,
+            settled: true,
+            transfers: [(TARGET, Transfer { from: 0, to: 1, since, ended: None })].into(),
+        }
+    }
+
+    #[test]
+    fn finish_wait_or_take_back() {
+        use Health::{Down, Unknown, Up};
+        // Source, destination and its scrapes, age (the deadline for two scrapes is four intervals and 30 s), what is decided.
+        for (source, destination, age, decided) in [
+            (Up, (Unknown, 0), 0, None),
+            (Up, (Up, 1), 0, None),
+            (Up, (Up, 2), 0, Some("hand_over")),
+            (Up, (Down, 9), 0, None),
+            (Down, (Down, 1), 0, None),
+            (Down, (Down, 2), 0, Some("hand_over")),
+            (Unknown, (Down, 2), 0, Some("hand_over")),
+            (Up, (Unknown, 0), 90, None),
+            (Up, (Unknown, 0), 91, Some("take_back")),
+            (Up, (Down, 9), 91, Some("take_back")),
+            (Up, (Up, 2), 91, Some("hand_over")),
+            (Up, (Up, 1), 91, Some("take_back")),
+            // Only there it is up, if not for long.
+            (Down, (Up, 1), 90, None),
+            (Down, (Up, 1), 91, Some("hand_over")),
+            (Down, (Unknown, 0), 91, Some("take_back")),
+            // The clock was set back.
+            (Up, (Unknown, 0), -9999, None),
+        ] {
+            let snapshot = snapshot(source, destination, age);
+            let limits = Limits { hand_over_scrapes: 2, ..Limits::default() };
+            let mut working = Working::new(&snapshot, &limits);
+            hand_overs(&mut working);
+            let kinds: Vec<&str> = working.decisions.iter().map(Decision::kind).collect();
+            assert_eq!(kinds, Vec::from_iter(decided), "{source} to {destination:?} after {age} s");
+            let holders: &[u32] = match decided {
+                None => &[0, 1],
+                Some("hand_over") => &[1],
+                _ => &[0],
+            };
+            assert_eq!(working.holders(TARGET), holders);
+            assert_eq!(working.transfers[&TARGET].ended.is_some(), decided.is_some());
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod hand_over;
 mod limits;
 mod outcome;
 mod report;
+mod room;
 mod scale;
 mod sizes;
 mod snapshot;

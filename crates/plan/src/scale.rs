@@ -2,10 +2,12 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use kvass_model::{SeriesCount, TargetHash};
+use kvass_model::TargetHash;
 
 use crate::{
-    Access, Barrier, Limits, ScaleReason, UnassignedReason,
+    Access, Barrier, ScaleReason, UnassignedReason,
+    limits::FULL,
+    room::Room,
     working::{Short, Working, outgoing},
 };
 
@@ -21,12 +23,12 @@ pub(crate) fn scale(working: &mut Working<'_>) -> (u32, Option<ScaleReason>) {
     let growth = Growth::of(working, floor);
     let added = u32::try_from(growth.added).unwrap_or(u32::MAX);
     let wished = floor.saturating_add(added);
-    let barrier = growth.without_room.values().next().copied();
+    let barrier = growth.barrier();
     explain(working, &growth);
 
-    let targets = working.short.len();
-    let need = working.short.iter().map(|short| short.count).sum();
     if added > 0 {
+        let targets = working.short.len();
+        let need = working.short.iter().map(|short| short.count).sum();
         return (wished, Some(ScaleReason::Need { targets, need, added, barrier }));
     }
     if wished > snapshot.scale {
@@ -34,6 +36,8 @@ pub(crate) fn scale(working: &mut Working<'_>) -> (u32, Option<ScaleReason>) {
         return (wished, Some(if first { ScaleReason::First } else { ScaleReason::Minimum(wished) }));
     }
     if let Some(barrier) = barrier {
+        let targets = growth.without_room.len();
+        let need = growth.without_room.keys().map(|target| working.sizes.count(*target)).sum();
         return (wished, Some(ScaleReason::NoRoom { targets, need, barrier }));
     }
     let removed = idle(working);
@@ -66,12 +70,12 @@ impl Growth {
         let mut items = working.short.clone();
         items.sort_by_cached_key(|item| (item.behind_gate, Reverse(limits.weight(item.count)), item.target));
 
-        let mut bins: Vec<Bin> = vec![Bin::default(); coming.min(items.len())];
+        let mut bins: Vec<Room> = vec![Room::default(); coming.min(items.len())];
         let mut added = 0;
         let mut added_for_heads = 0;
         let mut without_room = BTreeMap::new();
         for item in items {
-            if let Some(bin) = bins.iter_mut().find(|bin| bin.takes(item.count, limits)) {
+            if let Some(bin) = bins.iter_mut().find(|bin| bin.takes(item.count, limits, FULL)) {
                 bin.add(item.count);
                 continue;
             }
@@ -81,13 +85,20 @@ impl Growth {
                 (true, barrier)
             };
             if may_add && added + added_for_heads < allowed {
-                bins.push(Bin::holding(item.count));
+                bins.push(Room { load: item.count, used: true });
                 if item.behind_gate { added_for_heads += 1 } else { added += 1 }
             } else {
                 without_room.insert(item.target, barrier);
             }
         }
         Growth { added: added + added_for_heads, without_room }
+    }
+
+    /// What keeps the replica from growing enough. Full heads are named only if there is nothing else,
+    /// because they pass.
+    fn barrier(&self) -> Option<Barrier> {
+        let lasting = self.without_room.values().find(|barrier| **barrier != Barrier::HeadGate);
+        lasting.or(self.without_room.values().next()).copied()
     }
 }
 
@@ -129,28 +140,6 @@ fn allowed(working: &Working<'_>, floor: u32) -> (usize, Barrier) {
     }
     let max = limits.max_shards.max(limits.min_shards);
     (usize::try_from(max.saturating_sub(floor)).unwrap_or(usize::MAX), Barrier::MaxShards(max))
-}
-
-/// A shard to come.
-#[derive(Clone, Default)]
-struct Bin {
-    load: SeriesCount,
-    used: bool,
-}
-
-impl Bin {
-    fn holding(count: SeriesCount) -> Bin {
-        Bin { load: count, used: true }
-    }
-
-    fn takes(&self, count: SeriesCount, limits: &Limits) -> bool {
-        if limits.too_big(count) { !self.used } else { limits.within(self.load + count, crate::limits::FULL) }
-    }
-
-    fn add(&mut self, count: SeriesCount) {
-        self.load += count;
-        self.used = true;
-    }
 }
 
 /// Writes down why each target without room has no home. A target that only should move has one.

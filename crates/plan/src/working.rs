@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash, TargetState};
 
-use crate::{Access, Decision, Limits, MoveReason, Snapshot, Transfer, UnassignedReason, limits::FULL, sizes::Sizes};
+use crate::{Access, Decision, Limits, MoveReason, Snapshot, Transfer, UnassignedReason, limits::FULL, room::Room, sizes::Sizes};
 
 /// What the steps of a plan hand from one to the next.
 pub(crate) struct Working<'a> {
@@ -25,7 +25,6 @@ pub(crate) struct Working<'a> {
 }
 
 /// One shard of the working assignment.
-#[derive(Clone)]
 pub(crate) struct Shard {
     pub(crate) changeable: bool,
     /// Its head is too large to take more.
@@ -192,7 +191,7 @@ impl<'a> Working<'a> {
     /// exceeds a limit by itself gets an empty shard, which its own load then closes for others.
     pub(crate) fn find_room(&self, count: SeriesCount, permille: u32, allowed: impl Fn(u32) -> bool) -> Option<u32> {
         let mut open = self.shards.iter().filter(|(ordinal, shard)| {
-            allowed(**ordinal) && shard.changeable && !shard.gated && shard.takes(count, self.limits, permille)
+            allowed(**ordinal) && shard.changeable && !shard.gated && shard.room().takes(count, self.limits, permille)
         });
         let chosen = if self.packs() {
             open.next()
@@ -206,9 +205,10 @@ impl<'a> Working<'a> {
     pub(crate) fn lacks_room(&mut self, target: TargetHash) {
         let count = self.sizes.count(target);
         let limits = self.limits;
-        let gated = self.shards.values_mut().find(|shard| {
-            shard.changeable && shard.gated && limits.within(shard.load + shard.behind_gate + count, FULL)
-        });
+        let gated = self
+            .shards
+            .values_mut()
+            .find(|shard| shard.changeable && shard.gated && limits.within(shard.load + shard.behind_gate + count, FULL));
         let behind_gate = gated.is_some();
         if let Some(shard) = gated {
             shard.behind_gate += count;
@@ -233,15 +233,9 @@ impl<'a> Working<'a> {
 }
 
 impl Shard {
-    /// Adds a target in a trial; [`Working::insert`] does it for good.
-    pub(crate) fn add(&mut self, target: TargetHash, count: SeriesCount) {
-        self.targets.insert(target, TargetState::Normal);
-        self.load += count;
-    }
-
-    /// Whether a target of this size may be put beside what is there.
-    pub(crate) fn takes(&self, count: SeriesCount, limits: &Limits, permille: u32) -> bool {
-        if limits.too_big(count) { self.targets.is_empty() } else { limits.within(self.load + count, permille) }
+    /// The shard as a place for more targets.
+    pub(crate) fn room(&self) -> Room {
+        Room { load: self.load, used: !self.targets.is_empty() }
     }
 }
 

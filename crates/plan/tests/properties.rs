@@ -1,5 +1,8 @@
 //! What holds of every plan, whatever the snapshot.
 
+// Clippy knows `#[test]` functions, not their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -72,8 +75,12 @@ fn shard() -> impl Strategy<Value = ShardView> {
 }
 
 fn snapshot() -> impl Strategy<Value = Snapshot> {
-    let transfer = (0..5u32, 0..5u32, time(), option::weighted(0.3, time()))
-        .prop_map(|(from, to, since, ended)| Transfer { from, to, since, ended });
+    let transfer = (0..5u32, 0..5u32, time(), option::weighted(0.3, time())).prop_map(|(from, to, since, ended)| Transfer {
+        from,
+        to,
+        since,
+        ended,
+    });
     let flags = (prop::bool::weighted(0.8), prop::bool::weighted(0.9));
     (btree_map(hash(), target(), 0..16), btree_map(0..5u32, shard(), 0..5), 0..7u32, flags, btree_map(hash(), transfer, 0..4))
         .prop_map(|(targets, shards, scale, (scalable, settled), transfers)| Snapshot {
@@ -98,15 +105,17 @@ fn limits() -> impl Strategy<Value = Limits> {
         prop::bool::weighted(0.9),
         0..3u64,
     )
-        .prop_map(|(max_series, max_process_series, min_shards, max_shards, max_idle, alleviate, hand_over_scrapes)| Limits {
-            max_series,
-            max_process_series,
-            min_shards,
-            max_shards,
-            max_idle,
-            alleviate,
-            hand_over_scrapes,
-            ..Limits::default()
+        .prop_map(|(max_series, max_process_series, min_shards, max_shards, max_idle, alleviate, hand_over_scrapes)| {
+            Limits {
+                max_series,
+                max_process_series,
+                min_shards,
+                max_shards,
+                max_idle,
+                alleviate,
+                hand_over_scrapes,
+                ..Limits::default()
+            }
         })
 }
 

@@ -20,6 +20,9 @@
 //! settle                          plan, apply, bring shards up and scrape until nothing changes; show the moves and the end
 //! ```
 
+// Clippy knows `#[test]` functions, not their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod common;
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
@@ -75,7 +78,8 @@ fn tell(story: &str, path: &Path) -> String {
 /// The lines that differ, from the first on.
 fn difference(expected: &str, told: &str) -> String {
     let same = expected.lines().zip(told.lines()).take_while(|(a, b)| a == b).count();
-    let tail = |text: &str, sign: char| text.lines().skip(same).take(8).fold(String::new(), |out, l| out + &format!("  {sign} {l}\n"));
+    let tail =
+        |text: &str, sign: char| text.lines().skip(same).take(8).fold(String::new(), |out, l| out + &format!("  {sign} {l}\n"));
     format!("  line {}\n{}{}", same + 1, tail(expected, '-'), tail(told, '+'))
 }
 
@@ -145,8 +149,7 @@ impl World {
     }
 
     fn target(&mut self, name: &str, size: &str, options: &[&str]) -> Option<()> {
-        let mut view =
-            TargetView { job: "job".into(), count: None, attempted: true, interval: Duration::from_secs(15) };
+        let mut view = TargetView { job: "job".into(), count: None, attempted: true, interval: Duration::from_secs(15) };
         if size != "?" {
             let (series, total) = size.split_once('/').unwrap_or((size, size));
             view.count = Some(SeriesCount { series: series.parse().ok()?, total: total.parse().ok()? });

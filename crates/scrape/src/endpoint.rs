@@ -44,7 +44,10 @@ impl Endpoint {
         parts.authority = Some(host.parse().map_err(|_| refuse("its host or port is malformed"))?);
         parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
         let uri = Uri::from_parts(parts).map_err(|error| refuse(&error.to_string()))?;
-        if uri.port().is_some() && uri.port_u16().is_none() {
+        // An out-of-range port is no port to `http`, which would send the request to the default one. A
+        // colon with nothing behind it does mean the default.
+        let port = uri.authority().and_then(|authority| authority.as_str().strip_prefix(authority.host()));
+        if uri.port().is_none() && port.is_some_and(|port| port.len() > 1) {
             return Err(refuse("its port is out of range"));
         }
         Ok(Endpoint { uri, authorization })

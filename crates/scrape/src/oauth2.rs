@@ -86,7 +86,11 @@ impl TokenSource {
         {
             return Ok(token.header.clone());
         }
-        let token = deadline.limit(Phase::Token, self.fetch(&mut state, deadline)).await??;
+        let token = self.fetch(&mut state, deadline).await.map_err(|error| match error {
+            ScrapeError::Timeout { after, .. } => ScrapeError::Timeout { phase: Phase::Token, after },
+            error @ (ScrapeError::Token { .. } | ScrapeError::Credentials { .. }) => error,
+            error => ScrapeError::Token { problem: error.to_string() },
+        })?;
         let header = token.header.clone();
         state.token = Some(token);
         Ok(header)

@@ -157,6 +157,9 @@ pub(crate) fn problem(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "certificate signed by an unknown authority; tls_config.ca_file names the trusted ones".to_owned()
         }
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            "certificate signature does not verify; tls_config.ca_file may hold an older authority of the same name".to_owned()
+        }
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "the server does not speak TLS on this port".to_owned()
         }

@@ -6,7 +6,6 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, Query, Request, State},
-    handler::Handler,
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},

@@ -55,7 +55,7 @@ pub(crate) struct CoordinatorFlags {
     #[arg(long = "shard.hand-over-scrapes", value_name = "INT", default_value = "1", value_parser = values::count)]
     pub(crate) shard_hand_over_scrapes: u64,
 
-    /// What runs the shards
+    /// What runs the shards: k8s, static or process
     #[arg(long = "shard.type", value_name = "TYPE", default_value = "k8s", value_enum, hide_possible_values = true)]
     pub(crate) shard_type: ShardType,
     /// Namespace of the shards' StatefulSets [default: every namespace]

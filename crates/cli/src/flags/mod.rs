@@ -215,8 +215,14 @@ mod tests {
                 "coordinator --shard.max-shard=2147483648",
                 "invalid argument \"2147483648\" for \"--shard.max-shard\" flag: expected an integer from -2147483648 to 2147483647",
             ),
-            ("sidecar --inject.external-label=x", "invalid argument \"x\" for \"--inject.external-label\" flag: expected name=value"),
-            ("coordinator --shard.port=", "invalid argument \"\" for \"--shard.port\" flag: expected an integer, for example 30000, 30_000 or 0x7530"),
+            (
+                "sidecar --inject.external-label=x",
+                "invalid argument \"x\" for \"--inject.external-label\" flag: expected name=value",
+            ),
+            (
+                "coordinator --shard.port=",
+                "invalid argument \"\" for \"--shard.port\" flag: expected an integer, for example 30000, 30_000 or 0x7530",
+            ),
         ] {
             assert_eq!(error(line), message, "{line}");
         }

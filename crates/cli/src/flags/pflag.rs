@@ -35,7 +35,8 @@ pub(crate) fn split_joined(command: &Command, args: Vec<String>) -> (Vec<String>
     for arg in args {
         match joined(command, &arg) {
             Some((flag, value)) => {
-                warnings.push(format!("{arg:?} is one argument: read as --{flag}={value}; write it that way or as two arguments"));
+                warnings
+                    .push(format!("{arg:?} is one argument: read as --{flag}={value}; write it that way or as two arguments"));
                 out.push(format!("--{flag}={value}"));
             }
             None => out.push(arg),

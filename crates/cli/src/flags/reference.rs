@@ -36,7 +36,8 @@ fn reference() -> String {
             let value = arg.get_value_names().unwrap()[0].as_str();
             let help = help(arg);
             let meaning = help.split(" [default: ").next().unwrap();
-            writeln!(out, "| `--{}` {value} | {} | {meaning} |", arg.get_long().unwrap(), default(arg).unwrap_or_default()).unwrap();
+            writeln!(out, "| `--{}` {value} | {} | {meaning} |", arg.get_long().unwrap(), default(arg).unwrap_or_default())
+                .unwrap();
         }
     }
     out
@@ -51,7 +52,21 @@ fn every_flag_has_a_prefix_a_help_text_and_a_default() {
         for arg in flags(command) {
             let flag = arg.get_long().unwrap();
             let (prefix, rest) = flag.split_once('.').unwrap_or_else(|| panic!("{name} --{flag}: no prefix"));
-            let prefixes = ["shard", "config", "web", "coordinator", "sd", "explore", "scrape", "discovery", "inject", "prometheus", "store", "compat", "log"];
+            let prefixes = [
+                "shard",
+                "config",
+                "web",
+                "coordinator",
+                "sd",
+                "explore",
+                "scrape",
+                "discovery",
+                "inject",
+                "prometheus",
+                "store",
+                "compat",
+                "log",
+            ];
             assert!(prefixes.contains(&prefix), "{name} --{flag}");
             assert!(rest.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{name} --{flag}");
             assert!(help(arg).len() > 10, "{name} --{flag}: no help text");
@@ -66,18 +81,47 @@ fn flags_of_every_version_of_the_original_exist() {
         (
             "coordinator",
             &[
-                "shard.type", "shard.static-file", "shard.namespace", "shard.selector", "shard.port", "shard.max-series",
-                "shard.max-process-series", "shard.max-head-series", "shard.max-shard", "shard.min-shard", "shard.max-idle-time",
-                "shard.delete-pvc", "shard.delete-vpc", "shard.disable-alleviate", "explore.concurrence", "scrape.disable-keep-alive",
-                "discovery.disable-keep-alive", "web.address", "config.file", "coordinator.interval", "sd.init-timeout",
-                "inject.kubernetes-url", "inject.kubernetes-proxy", "inject.kubernetes-sa-path", "inject.kubernetes-token",
+                "shard.type",
+                "shard.static-file",
+                "shard.namespace",
+                "shard.selector",
+                "shard.port",
+                "shard.max-series",
+                "shard.max-process-series",
+                "shard.max-head-series",
+                "shard.max-shard",
+                "shard.min-shard",
+                "shard.max-idle-time",
+                "shard.delete-pvc",
+                "shard.delete-vpc",
+                "shard.disable-alleviate",
+                "explore.concurrence",
+                "scrape.disable-keep-alive",
+                "discovery.disable-keep-alive",
+                "web.address",
+                "config.file",
+                "coordinator.interval",
+                "sd.init-timeout",
+                "inject.kubernetes-url",
+                "inject.kubernetes-proxy",
+                "inject.kubernetes-sa-path",
+                "inject.kubernetes-token",
             ][..],
         ),
         (
             "sidecar",
             &[
-                "web.proxy-addr", "web.api-addr", "prometheus.url", "config.file", "config.output-file", "config.target-file",
-                "store.path", "inject.proxy", "inject.kubernetes-sa-path", "shard.fetch-head-series", "scrape.disable-keep-alive",
+                "web.proxy-addr",
+                "web.api-addr",
+                "prometheus.url",
+                "config.file",
+                "config.output-file",
+                "config.target-file",
+                "store.path",
+                "inject.proxy",
+                "inject.kubernetes-sa-path",
+                "shard.fetch-head-series",
+                "scrape.disable-keep-alive",
                 "shard.self-monitor",
             ],
         ),

@@ -23,7 +23,11 @@ pub(crate) struct SidecarFlags {
     #[arg(long = "config.file", value_name = "FILE", default_value = "/etc/prometheus/config_out/prometheus.env.yaml")]
     pub(crate) config_file: String,
     /// Where the configuration for Prometheus is written
-    #[arg(long = "config.output-file", value_name = "FILE", default_value = "/etc/prometheus/config_out/prometheus_injected.yaml")]
+    #[arg(
+        long = "config.output-file",
+        value_name = "FILE",
+        default_value = "/etc/prometheus/config_out/prometheus_injected.yaml"
+    )]
     pub(crate) config_output_file: String,
     /// Deprecated: file of targets of kvass v0.0.2 and before, read once [default: none]
     #[arg(long = "config.target-file", value_name = "FILE")]

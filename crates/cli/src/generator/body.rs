@@ -57,7 +57,10 @@ fn own_series(out: &mut String, count: u64, tick: u64) {
     for index in 0..count {
         let (metric, series) = (index / SERIES_PER_METRIC, index % SERIES_PER_METRIC);
         if series == 0 {
-            let _ = writeln!(out, "# HELP {METRIC_PREFIX}{metric:04} A gauge of the generator.\n# TYPE {METRIC_PREFIX}{metric:04} gauge");
+            let _ = writeln!(
+                out,
+                "# HELP {METRIC_PREFIX}{metric:04} A gauge of the generator.\n# TYPE {METRIC_PREFIX}{metric:04} gauge"
+            );
         }
         let value = (index * 7 + tick * 13) % 1000;
         let _ = writeln!(out, "{METRIC_PREFIX}{metric:04}{{series=\"{series:02}\"}} {value}");

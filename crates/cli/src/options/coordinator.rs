@@ -159,9 +159,8 @@ fn series_limits(
         return Ok((Some(series), None));
     }
     if series.is_some() {
-        warnings.push(
-            "--shard.max-series is ignored: --shard.max-head-series or --shard.max-process-series is given too".to_owned(),
-        );
+        warnings
+            .push("--shard.max-series is ignored: --shard.max-head-series or --shard.max-process-series is given too".to_owned());
     }
     Ok((head.filter(|limit| *limit > 0), Some(process.unwrap_or(DEFAULT_PROCESS_SERIES))))
 }

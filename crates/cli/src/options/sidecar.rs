@@ -79,7 +79,10 @@ fn parent(file: &str) -> &Path {
 fn base_url(flag: &'static str, url: String) -> Result<String, OptionsError> {
     let trimmed = url.trim_end_matches('/');
     let parsed = reqwest::Url::parse(trimmed).ok().filter(|parsed| {
-        matches!(parsed.scheme(), "http" | "https") && parsed.has_host() && parsed.query().is_none() && parsed.fragment().is_none()
+        matches!(parsed.scheme(), "http" | "https")
+            && parsed.has_host()
+            && parsed.query().is_none()
+            && parsed.fragment().is_none()
     });
     match parsed {
         Some(_) => Ok(trimmed.to_owned()),
@@ -140,12 +143,8 @@ mod tests {
 
     #[test]
     fn external_labels_add_up_and_the_last_of_a_name_wins() {
-        let Meaning { options, .. } = meaning(&[
-            "--inject.external-label=shard=0",
-            "--inject.external-label=zone=a",
-            "--inject.external-label",
-            "shard=1",
-        ]);
+        let Meaning { options, .. } =
+            meaning(&["--inject.external-label=shard=0", "--inject.external-label=zone=a", "--inject.external-label", "shard=1"]);
         assert_eq!(options.external_labels, [("shard", "1"), ("zone", "a")].into_iter().collect::<Labels>());
     }
 

@@ -93,9 +93,6 @@ impl Globals {
             external_labels: Labels::default(),
         };
         let names = Names::of_globals(&globals);
-        if names.utf8_conflict() {
-            return Err(cursor.error_at("metric_name_escaping_scheme", UTF8_CONFLICT));
-        }
         if let Some(labels) = cursor.get("external_labels") {
             for (name, value) in labels.pairs() {
                 if names.scheme() == NameScheme::Legacy && !is_legacy_label_name(name) {

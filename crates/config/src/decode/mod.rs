@@ -13,5 +13,5 @@ mod service_discovery;
 pub(crate) use alerting::check_alerting;
 pub(crate) use global::Globals;
 pub(crate) use job::job;
-pub(crate) use service_discovery::static_group;
 pub(crate) use remote::{check_otlp, check_remote, check_storage, check_tracing};
+pub(crate) use service_discovery::static_group;

@@ -104,9 +104,10 @@ const ROLES: [KubernetesRole; 6] = [
 
 fn role(cursor: Cursor<'_>) -> Result<KubernetesRole, ConfigError> {
     let text = cursor.text("role").unwrap_or_default();
-    ROLES.into_iter().find(|role| role.as_str() == text).ok_or_else(|| {
-        cursor.error_at("role", format!("expected one of {}", ROLES.map(KubernetesRole::as_str).join(", ")))
-    })
+    ROLES
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| cursor.error_at("role", format!("expected one of {}", ROLES.map(KubernetesRole::as_str).join(", "))))
 }
 
 fn kubernetes(cursor: Cursor<'_>, owner: &str, warnings: &mut Vec<String>) -> Result<KubernetesSdConfig, ConfigError> {
@@ -135,7 +136,8 @@ fn kubernetes(cursor: Cursor<'_>, owner: &str, warnings: &mut Vec<String>) -> Re
     let attached = cursor.get("attach_metadata");
     let attach = |key| attached.as_ref().and_then(|section| section.boolean(key)).unwrap_or(false);
     for key in ["deployment", "job", "cronjob"].into_iter().filter(|key| attach(key)) {
-        warnings.push(format!("{owner}: attach_metadata.{key} of kubernetes_sd_configs is not supported, its labels are missing"));
+        warnings
+            .push(format!("{owner}: attach_metadata.{key} of kubernetes_sd_configs is not supported, its labels are missing"));
     }
     Ok(KubernetesSdConfig {
         role,
@@ -166,7 +168,9 @@ fn selectors(cursor: Cursor<'_>, discovered: KubernetesRole) -> Result<Vec<Kuber
         let role = role(item)?;
         if !allowed.contains(&role) {
             let allowed: Vec<&str> = allowed.iter().map(|role| role.as_str()).collect();
-            return Err(item.error_at("role", format!("expected one of {} under role {}", allowed.join(", "), discovered.as_str())));
+            return Err(
+                item.error_at("role", format!("expected one of {} under role {}", allowed.join(", "), discovered.as_str()))
+            );
         }
         if !seen.insert(role) {
             return Err(item.error_at("role", "given twice"));

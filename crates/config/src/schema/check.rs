@@ -8,32 +8,45 @@ use crate::{
     yaml::{Scalar, Value},
 };
 
+/// By what a document is judged.
+pub(crate) struct Rules<'a> {
+    pub(crate) line: PrometheusLine,
+    pub(crate) unknown_keys: UnknownKeys<'a>,
+}
+
+/// What becomes of keys that are not in the table.
+pub(crate) enum UnknownKeys<'a> {
+    Refuse,
+    /// Each adds a warning here.
+    Warn(&'a mut Vec<String>),
+}
+
 /// Refuses keys that are not known and values of another type than their key asks for.
-pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, line: PrometheusLine) -> Result<(), ConfigError> {
+pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> Result<(), ConfigError> {
     let node = cursor.node();
     match (kind, &node.value) {
         (Kind::Any, _) => Ok(()),
-        (Kind::PathsAsGiven(kind), _) => check(kind, cursor, line),
+        (Kind::PathsAsGiven(kind), _) => check(kind, cursor, rules),
         (Kind::List(_) | Kind::Free(_) | Kind::Section(_) | Kind::Labels, Value::Scalar(scalar)) if scalar.is_null() => Ok(()),
         (Kind::List(kind), Value::List(_)) => cursor.items().try_for_each(|item| {
             if matches!(kind, Kind::Section(_)) && item.node().is_null() {
                 return Err(item.error_without_value("is null, expected a mapping"));
             }
-            check(kind, item, line)
+            check(kind, item, rules)
         }),
-        (Kind::Free(kind), Value::Map(_)) => cursor.pairs().try_for_each(|(_, value)| check(kind, value, line)),
+        (Kind::Free(kind), Value::Map(_)) => cursor.pairs().try_for_each(|(_, value)| check(kind, value, rules)),
         (Kind::Labels, Value::Map(_)) => cursor.pairs().try_for_each(|(name, value)| {
-            if !is_label_name(name, line) {
-                return Err(value.error_without_value(format!("expected the key to be {}", label_name_rule(line))));
+            if !is_label_name(name, rules.line) {
+                return Err(value.error_without_value(format!("expected the key to be {}", label_name_rule(rules.line))));
             }
-            check(&Kind::Text, value, line)
+            check(&Kind::Text, value, rules)
         }),
-        (Kind::Section(schema), Value::Map(_)) => check_section(schema, cursor, line),
+        (Kind::Section(schema), Value::Map(_)) => check_section(schema, cursor, rules),
         // Not shown: it may be a secret written one level too high.
         (Kind::List(_) | Kind::Free(_) | Kind::Section(_) | Kind::Labels, Value::Scalar(_)) => {
             Err(cursor.error_without_value(format!("expected {}, found a scalar", form(kind))))
         }
-        (kind, Value::Scalar(scalar)) => match fault(kind, scalar, line) {
+        (kind, Value::Scalar(scalar)) => match fault(kind, scalar, rules.line) {
             None => Ok(()),
             Some(expected) if matches!(kind, Kind::Secret) => Err(cursor.error_without_value(format!("expected {expected}"))),
             Some(expected) => Err(cursor.error(format!("expected {expected}"))),
@@ -45,19 +58,24 @@ pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, line: PrometheusLine) -> Re
     }
 }
 
-fn check_section(schema: &Schema, cursor: Cursor<'_>, line: PrometheusLine) -> Result<(), ConfigError> {
+fn check_section(schema: &Schema, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> Result<(), ConfigError> {
     if !schema.strict {
         return Ok(());
     }
     cursor.pairs().zip(cursor.node().entries()).try_for_each(|((key, value), entry)| match schema.field(key) {
-        Some(kind) => check(kind, value, line),
+        Some(kind) => check(kind, value, rules),
         None => {
-            let message = match closest(key, schema.keys()) {
-                Some(known) => format!("unknown key, did you mean {known}?"),
-                None => "unknown key".to_owned(),
-            };
+            let slip = closest(key, schema.keys());
             // The key is at fault, so its place is shown and not that of its value.
-            Err(value.error_without_value(message).moved_to(entry.at.line, entry.at.column))
+            let error = |message| value.error_without_value(message).moved_to(entry.at.line, entry.at.column);
+            match (&mut rules.unknown_keys, slip) {
+                (UnknownKeys::Warn(warnings), _) => {
+                    warnings.push(error("unknown key, passed on to Prometheus".to_owned()).to_string());
+                    Ok(())
+                }
+                (UnknownKeys::Refuse, Some(known)) => Err(error(format!("unknown key, did you mean {known}?"))),
+                (UnknownKeys::Refuse, None) => Err(error("unknown key".to_owned())),
+            }
         }
     })
 }

@@ -39,12 +39,7 @@ static BASIC_AUTH: Schema = Schema::strict(
 );
 
 static AUTHORIZATION: Schema = Schema::strict(
-    &[
-        ("type", Kind::Text),
-        ("credentials", Kind::Secret),
-        ("credentials_file", Kind::Path),
-        ("credentials_ref", Kind::Text),
-    ],
+    &[("type", Kind::Text), ("credentials", Kind::Secret), ("credentials_file", Kind::Path), ("credentials_ref", Kind::Text)],
     &[],
 );
 
@@ -94,10 +89,6 @@ pub(super) static TLS: Schema = Schema::strict(
 const TLS_VERSION: Kind = Kind::Choice(&["TLS10", "TLS11", "TLS12", "TLS13"]);
 
 static HEADER: Schema = Schema::strict(
-    &[
-        ("values", Kind::List(&Kind::Text)),
-        ("secrets", Kind::List(&Kind::Secret)),
-        ("files", Kind::List(&Kind::Path)),
-    ],
+    &[("values", Kind::List(&Kind::Text)), ("secrets", Kind::List(&Kind::Secret)), ("files", Kind::List(&Kind::Path))],
     &[],
 );

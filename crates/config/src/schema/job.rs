@@ -43,14 +43,17 @@ pub(super) static JOB: Schema = Schema::strict(
         ("honor_timestamps", Kind::Bool),
         ("track_timestamps_staleness", Kind::Bool),
         ("params", Kind::Free(&Kind::List(&Kind::Text))),
-        ("fallback_scrape_protocol", Kind::Choice(&[
-            "",
-            "PrometheusProto",
-            "PrometheusText0.0.4",
-            "PrometheusText1.0.0",
-            "OpenMetricsText0.0.1",
-            "OpenMetricsText1.0.0",
-        ])),
+        (
+            "fallback_scrape_protocol",
+            Kind::Choice(&[
+                "",
+                "PrometheusProto",
+                "PrometheusText0.0.4",
+                "PrometheusText1.0.0",
+                "OpenMetricsText0.0.1",
+                "OpenMetricsText1.0.0",
+            ]),
+        ),
         // The name of `always_scrape_classic_histograms` before 3.0.
         ("scrape_classic_histograms", Kind::Bool),
         ("metrics_path", Kind::Text),

@@ -60,11 +60,7 @@ static ALERTMANAGER: Schema = Schema::strict(
 
 /// `sigv4`, `azuread` and `google_iam` belong to libraries that add keys at their own pace. Their paths are not resolved.
 static CLOUD_AUTH: Schema = Schema::open(
-    &[
-        ("secret_key", Kind::Secret),
-        ("oauth", Kind::Section(&AZURE_OAUTH)),
-        ("certificate", Kind::Section(&AZURE_CERTIFICATE)),
-    ],
+    &[("secret_key", Kind::Secret), ("oauth", Kind::Section(&AZURE_OAUTH)), ("certificate", Kind::Section(&AZURE_CERTIFICATE))],
     &[],
 );
 static AZURE_OAUTH: Schema = Schema::open(&[("client_secret", Kind::Secret)], &[]);
@@ -106,10 +102,8 @@ static QUEUE: Schema = Schema::strict(
     &[],
 );
 
-static METADATA: Schema = Schema::strict(
-    &[("send", Kind::Bool), ("send_interval", Kind::Duration), ("max_samples_per_send", Kind::Int)],
-    &[],
-);
+static METADATA: Schema =
+    Schema::strict(&[("send", Kind::Bool), ("send_interval", Kind::Duration), ("max_samples_per_send", Kind::Int)], &[]);
 
 static REMOTE_READ: Schema = Schema::strict(
     &[
@@ -136,8 +130,7 @@ static TSDB: Schema = Schema::strict(
     ],
     &[],
 );
-static RETENTION: Schema =
-    Schema::strict(&[("time", Kind::Duration), ("size", Kind::Size), ("percentage", Kind::Float)], &[]);
+static RETENTION: Schema = Schema::strict(&[("time", Kind::Duration), ("size", Kind::Size), ("percentage", Kind::Float)], &[]);
 static CHUNK_ENCODING: Schema = Schema::strict(&[("floats", Kind::Choice(&["", "xor", "xor2"]))], &[]);
 
 static TRACING: Schema = Schema::strict(
@@ -159,13 +152,16 @@ static OTLP: Schema = Schema::strict(
         ("promote_all_resource_attributes", Kind::Bool),
         ("promote_resource_attributes", Kind::List(&Kind::Text)),
         ("ignore_resource_attributes", Kind::List(&Kind::Text)),
-        ("translation_strategy", Kind::Choice(&[
-            "",
-            "UnderscoreEscapingWithSuffixes",
-            "UnderscoreEscapingWithoutSuffixes",
-            "NoUTF8EscapingWithSuffixes",
-            "NoTranslation",
-        ])),
+        (
+            "translation_strategy",
+            Kind::Choice(&[
+                "",
+                "UnderscoreEscapingWithSuffixes",
+                "UnderscoreEscapingWithoutSuffixes",
+                "NoUTF8EscapingWithSuffixes",
+                "NoTranslation",
+            ]),
+        ),
         ("keep_identifying_resource_attributes", Kind::Bool),
         ("convert_histograms_to_nhcb", Kind::Bool),
         ("promote_scope_metadata", Kind::Bool),

@@ -9,7 +9,7 @@ mod job;
 mod main;
 mod service_discovery;
 
-pub(crate) use check::check;
+pub(crate) use check::{Rules, UnknownKeys, check};
 pub(crate) use main::{INCLUDED, MAIN};
 pub(crate) use service_discovery::TARGET_GROUPS;
 
@@ -88,8 +88,11 @@ pub(crate) fn visit_values(kind: &'static Kind, node: &mut Node, visit: &mut dyn
     match (kind, &mut node.value) {
         (Kind::Section(schema), Value::Map(entries)) => {
             for entry in entries {
-                if let Some(kind) = schema.field(&entry.key.text) {
-                    visit_values(kind, &mut entry.value, visit);
+                match schema.field(&entry.key.text) {
+                    Some(kind) => visit_values(kind, &mut entry.value, visit),
+                    // Of a Prometheus newer than this table: nobody knows whether it is a secret.
+                    None if schema.strict => visit(&Kind::Secret, &mut entry.value),
+                    None => {}
                 }
             }
         }

@@ -94,12 +94,6 @@ static NAMESPACES: Schema = Schema::strict(&[("own_namespace", Kind::Bool), ("na
 static SELECTOR: Schema = Schema::strict(&[("role", Kind::Text), ("label", Kind::Text), ("field", Kind::Text)], &[]);
 
 static ATTACH_METADATA: Schema = Schema::strict(
-    &[
-        ("node", Kind::Bool),
-        ("namespace", Kind::Bool),
-        ("deployment", Kind::Bool),
-        ("job", Kind::Bool),
-        ("cronjob", Kind::Bool),
-    ],
+    &[("node", Kind::Bool), ("namespace", Kind::Bool), ("deployment", Kind::Bool), ("job", Kind::Bool), ("cronjob", Kind::Bool)],
     &[],
 );

@@ -155,7 +155,9 @@ impl Builder<'_> {
                     if name.plain && name.text == "<<" {
                         match value.value {
                             Value::Map(_) => merges.push(value),
-                            Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => merges.extend(items),
+                            Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
+                                merges.extend(items)
+                            }
                             _ => return Err(self.error(name_at, "expected a mapping, or a list of mappings, to be merged")),
                         }
                     } else {
@@ -182,9 +184,10 @@ impl Builder<'_> {
     fn scalar(&self, text: &str, style: ScalarStyle, tag: Option<&Tag>, at: Position) -> Result<Scalar, ConfigError> {
         let plain = style == ScalarStyle::Plain;
         let Some(tag) = tag else { return Ok(Scalar { text: text.to_owned(), plain }) };
+        let is_non_specific = tag.handle().len() + tag.suffix().len() == 1;
         if tag.handle() != CORE_TAG {
             // The non-specific tag `!` makes a string of anything; other private tags mean nothing here.
-            return Ok(Scalar { text: text.to_owned(), plain: plain && !tag.suffix().is_empty() });
+            return Ok(Scalar { text: text.to_owned(), plain: plain && !is_non_specific });
         }
         match tag.suffix() {
             "str" => Ok(Scalar::text(text)),
@@ -196,7 +199,11 @@ impl Builder<'_> {
             "int" | "float" | "bool" | "null" if !plain => {
                 // What a number, boolean or null may consist of; anything else could not be written plain.
                 let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._~".contains(&b));
-                if fits { Ok(Scalar::plain(text)) } else { Err(self.error(at, format!("expected a value that is !!{}", tag.suffix()))) }
+                if fits {
+                    Ok(Scalar::plain(text))
+                } else {
+                    Err(self.error(at, format!("expected a value that is !!{}", tag.suffix())))
+                }
             }
             _ => Ok(Scalar { text: text.to_owned(), plain }),
         }

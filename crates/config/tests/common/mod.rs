@@ -1,5 +1,6 @@
 //! Loads configurations the way the tests want them.
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests end that way")]
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,12 @@ pub(crate) fn load_as(path: &str, text: &str, line: PrometheusLine) -> Result<Co
 }
 
 /// As [`load_as`]; `included` holds, per pattern of `scrape_config_files`, a file and its text.
-pub(crate) fn load_with(path: &str, text: &str, line: PrometheusLine, included: &[(&str, &str, &str)]) -> Result<Config, ConfigError> {
+pub(crate) fn load_with(
+    path: &str,
+    text: &str,
+    line: PrometheusLine,
+    included: &[(&str, &str, &str)],
+) -> Result<Config, ConfigError> {
     let read_glob = |pattern: &str| {
         let matching = included.iter().filter(|(of, _, _)| *of == pattern);
         Ok(matching.map(|(_, file, text)| (PathBuf::from(file), (*text).to_owned())).collect())

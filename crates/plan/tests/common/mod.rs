@@ -1,7 +1,7 @@
 //! What tests of whole plans share.
 
-use kvass_model::{ScrapeStatus, TargetState};
-use kvass_plan::{Plan, PlannedShard, ShardView, Snapshot};
+use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetState};
+use kvass_plan::{Access, Plan, PlannedShard, ShardView, Snapshot};
 
 /// The snapshot an observer would make right after the plan was applied, before anything else happens:
 /// lists and scale as planned, nothing scraped yet, no new shard up yet.
@@ -11,8 +11,17 @@ pub(crate) fn apply(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
         let view = next.shards.get_mut(ordinal).expect("only listed shards are planned");
         take_list(view, planned, snapshot);
         view.remembered = planned.targets.iter().map(|(target, planned)| (*target, planned.count)).collect();
-        for target in planned.targets.keys() {
-            next.targets.get_mut(target).expect("only active targets are planned").attempted = true;
+        for (target, planned) in &planned.targets {
+            let view = next.targets.get_mut(target).expect("only active targets are planned");
+            view.attempted = true;
+            // An observer remembers a size it once saw, also when the shard that told it lets go.
+            let told = |shard: &ShardView| {
+                let scraped = |status: &&ScrapeStatus| status.health != Health::Unknown && status.count != SeriesCount::default();
+                shard.access != Access::Lost && shard.targets.get(target).filter(scraped).is_some()
+            };
+            if view.count.is_none() && snapshot.shards.values().any(told) {
+                view.count = Some(planned.count);
+            }
         }
     }
     if next.scalable {

@@ -16,7 +16,7 @@ use std::fmt;
 use kvass_model::PrometheusLine;
 use regex::{CaptureLocations, Captures, Regex, RegexBuilder};
 
-use self::translate::translate;
+use self::translate::{NOT_BOUNDARY, translate};
 use crate::template::Template;
 
 /// How large the program of a rule may become, in MiB. About Go's own budget; the crate's default of 10 refuses
@@ -91,6 +91,9 @@ pub(crate) enum Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shape {
     General,
+    /// With a `\B`. The crate evaluates it between the bytes of a character, too, and its `is_match` takes an empty
+    /// match there for the verdict; its searches go on.
+    Search,
     /// `.*`, `.+` and the same in one group: any value, but for the newlines and emptiness ruled out here.
     Any {
         newline: bool,
@@ -137,10 +140,11 @@ impl GoRegex {
             } else {
                 build(&translation.pattern, limit)
             };
-            Ok((regex?, translation.group_names))
+            let shape = if translation.pattern.contains(NOT_BOUNDARY) { Shape::Search } else { shape };
+            Ok((regex?, translation.group_names, shape))
         });
         match compiled {
-            Ok((regex, group_names)) => Ok(GoRegex { text: pattern.to_owned(), regex, group_names, shape }),
+            Ok((regex, group_names, shape)) => Ok(GoRegex { text: pattern.to_owned(), regex, group_names, shape }),
             Err(problem) => Err(RegexError { pattern: pattern.to_owned(), problem }),
         }
     }
@@ -154,6 +158,7 @@ impl GoRegex {
     pub fn is_match(&self, text: &str) -> bool {
         match &self.shape {
             Shape::General => self.regex.is_match(text),
+            Shape::Search => self.regex.find(text).is_some(),
             Shape::Any { newline, empty } => (*empty || !text.is_empty()) && (*newline || !text.contains('\n')),
             Shape::OneOf(literals) => literals.binary_search_by(|literal| literal.as_str().cmp(text)).is_ok(),
         }

@@ -45,6 +45,15 @@ fn perl_classes_are_ascii() {
 }
 
 #[test]
+fn word_boundaries_are_between_characters() {
+    for (pattern, text, expected) in
+        [(r"\W|\B", "aσb", true), (r"σ|\B", "cσA", true), (r"\B", "aσb", false), (r"\B", "aσσb", true)]
+    {
+        assert_eq!(GoRegex::unanchored(pattern).unwrap().is_match(text), expected, "{pattern} on {text:?}");
+    }
+}
+
+#[test]
 fn literals_that_are_operators_in_the_crate() {
     check(r"\Qa.b\E+", &["a.b", "a.bb"], &["axb"]);
     assert!(GoRegex::unanchored(r"\Qa.b").is_ok_and(|regex| regex.is_match("xa.b") && !regex.is_match("axb")));

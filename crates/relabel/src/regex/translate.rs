@@ -15,6 +15,9 @@ pub(super) const MAX_DEPTH: usize = 1000;
 /// Go's limit of a repeat count and of the product of nested ones.
 const MAX_REPEAT: u32 = 1000;
 
+/// Go's `\B`, the only translation that has a `\B` in it.
+pub(super) const NOT_BOUNDARY: &str = r"(?-u:\B)";
+
 /// A pattern for the crate and the names of its groups in Go's.
 #[derive(Debug)]
 pub(super) struct Translation {
@@ -172,7 +175,7 @@ impl<'p> Translator<'p> {
             Some('z') => Some("$"),
             // Words are ASCII in Go; what follows in braces belongs to the crate's syntax only.
             Some('b') => Some(r"(?-u:\b)"),
-            Some('B') => Some(r"(?-u:\B)"),
+            Some('B') => Some(NOT_BOUNDARY),
             _ => None,
         };
         if let Some(assertion) = assertion {

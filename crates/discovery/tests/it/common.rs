@@ -1,0 +1,44 @@
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use kvass_config::{Config, LoadContext, ScrapeConfig};
+use kvass_discovery::{Discovered, DiscoveryOptions, JobDiscovery, Manager};
+use kvass_model::PrometheusLine;
+use tokio::sync::watch;
+
+/// The jobs of a configuration file.
+pub fn parse(text: &str, line: PrometheusLine) -> Vec<Arc<ScrapeConfig>> {
+    let context =
+        LoadContext { path: PathBuf::from("/etc/prometheus.yml"), line, env: &|_| None, read_glob: &|_| Ok(Vec::new()) };
+    Config::parse(text, &context).unwrap_or_else(|error| panic!("{error}")).jobs().to_vec()
+}
+
+/// The jobs of a list of scrape configurations.
+pub fn jobs(scrape_configs: &str) -> Vec<Arc<ScrapeConfig>> {
+    parse(&format!("scrape_configs:\n{scrape_configs}"), PrometheusLine::V2)
+}
+
+pub fn manager() -> Manager {
+    Manager::new(DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true })
+}
+
+/// Waits until the job looks as it should; shows how it looks instead when it never does.
+#[track_caller]
+pub fn until(
+    snapshots: &mut watch::Receiver<Arc<Discovered>>,
+    job: &str,
+    mut holds: impl FnMut(&JobDiscovery) -> bool,
+) -> impl Future<Output = JobDiscovery> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let waited = tokio::time::timeout(Duration::from_secs(20), snapshots.wait_for(|d| d.jobs.get(job).is_some_and(&mut holds))).await;
+        if let Ok(found) = waited {
+            return found.unwrap().jobs[job].clone();
+        }
+        panic!("{caller}: never came about, last seen: {:#?}", snapshots.borrow().jobs.get(job));
+    }
+}
+
+/// The addresses of all targets, in order.
+pub fn addresses(job: &JobDiscovery) -> Vec<String> {
+    job.groups.iter().flat_map(|group| group.targets.iter().map(|target| target.address().to_owned())).collect()
+}

@@ -1,0 +1,8 @@
+//! Discovery as others use it: jobs in, snapshots and targets out.
+
+mod common;
+mod file_sd;
+mod http_sd;
+mod kubernetes_sd;
+mod manager;
+mod recorded;
