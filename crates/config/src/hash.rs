@@ -77,9 +77,9 @@ fn update(digest: &mut Md5, node: &Node) {
         Value::Map(entries) => {
             digest.update(format!("m{}:", entries.len()));
             let mut sorted: Vec<_> = entries.iter().collect();
-            sorted.sort_by(|a, b| a.key.text.cmp(&b.key.text));
+            sorted.sort_by(|a, b| a.key.as_text().cmp(b.key.as_text()));
             for entry in sorted {
-                text(digest, 'k', &entry.key.text);
+                text(digest, 'k', entry.key.as_text());
                 update(digest, &entry.value);
             }
         }
@@ -118,6 +118,7 @@ mod tests {
             assert_ne!(hash_of_text(&BASE.replace(from, to)).unwrap(), base, "{from} -> {to}");
         }
         assert_eq!(hash_of_text("global: {external_labels: {a: b}}").unwrap(), hash_of_text("{}").unwrap());
+        assert_eq!(hash_of_text("~: a").unwrap(), hash_of_text("null: a").unwrap());
         assert_eq!(hash_of_text("global:").unwrap(), hash_of_text("{}").unwrap());
         assert_eq!(hash_of_text("# nothing").unwrap(), hash_of_text("{}").unwrap());
         assert!(hash_of_text(" \n").is_err());

@@ -10,7 +10,8 @@ pub const SELF_MONITOR_JOB: &str = "prometheus_shards";
 /// What the document of a shard gets that the user's document has not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Injection {
-    /// The sidecar's forward proxy; every scrape of every job goes through it.
+    /// The sidecar's forward proxy; every scrape of every job goes through it. Without it jobs get no proxy at all, not even
+    /// their own: how targets are reached is the sidecar's affair.
     pub proxy_url: Option<String>,
     /// How Prometheus learns its targets.
     pub targets: TargetDelivery,

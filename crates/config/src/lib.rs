@@ -3,8 +3,7 @@
 //!
 //! A text becomes a tree of nodes that keep the text of every scalar (`yaml`). The tree is checked against the keys
 //! Prometheus knows (`schema`), typed values are read from it (`decode`), and edits of the same tree yield what a shard
-//! or a reader of the API gets. No I/O but in [`glob`]: the
-//! caller reads files and the environment.
+//! or a reader of the API gets. The caller reads files and the environment; only [`glob()`] looks at the file system.
 
 mod config;
 mod cursor;

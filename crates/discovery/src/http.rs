@@ -76,7 +76,8 @@ fn client(config: &HttpSdConfig, options: &DiscoveryOptions) -> Result<HttpClien
 }
 
 async fn refresh(client: &HttpClient, config: &HttpSdConfig, started: Instant) -> Result<Vec<TargetGroup>, RefreshError> {
-    let mut response = client.get(&config.url, request_headers(config.refresh_interval), started + config.refresh_interval).await?;
+    let mut response =
+        client.get(&config.url, request_headers(config.refresh_interval), started + config.refresh_interval).await?;
     if response.status() != ::http::StatusCode::OK {
         return Err(RefreshError::Status(response.status()));
     }
@@ -184,7 +185,9 @@ mod tests {
         assert_eq!(groups[0].targets, [Labels::from([("__address__", "a:1")]), Labels::from([("__address__", "b:1")])]);
         assert_eq!(groups[0].labels, Labels::from([("env", "x"), ("__meta_url", url)]));
         assert_eq!(decode(b"null", url).unwrap(), []);
-        for bad in ["", "{}", "[null]", r#"[{"targets":["a"],"extra":1}]"#, r#"[{"targets":[1]}]"#, r#"[{"labels":{"a":1}}]"#, "[] x"] {
+        for bad in
+            ["", "{}", "[null]", r#"[{"targets":["a"],"extra":1}]"#, r#"[{"targets":[1]}]"#, r#"[{"labels":{"a":1}}]"#, "[] x"]
+        {
             assert!(decode(bad.as_bytes(), url).is_err(), "{bad}");
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 pub(crate) const ORIGIN_PROXY: HeaderName = HeaderName::from_static("origin-proxy");
 
 /// One proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) kind: ProxyKind,
     /// Scheme, host and port only.
@@ -63,6 +63,12 @@ impl Proxy {
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.uri.host().unwrap_or_default(), port(&self.uri))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({:?} {self})", self.kind)
     }
 }
 

@@ -97,7 +97,6 @@ impl Transport {
             let mut attempt = request.clone();
             let connection = capture_connection(&mut attempt);
             let phase = || if connection.connection_metadata().is_some() { Phase::Headers } else { Phase::Connect };
-            deadline.check(Phase::Connect)?;
             let error = match deadline.limit(Phase::Headers, client.request(attempt)).await {
                 Ok(Ok(response)) => {
                     Used::mark(response.extensions());

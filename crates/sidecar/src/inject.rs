@@ -111,9 +111,9 @@ impl Settings {
     }
 
     fn write(&self, desired: &Desired, previous: Option<Rendered>) -> Result<Rendered, InjectError> {
+        let folder = if desired.delivery == Delivery::File { self.target_folder() } else { self.output_file.with_file_name("") };
+        fs::create_dir_all(&folder).map_err(|source| self.error(&folder, source))?;
         if desired.delivery == Delivery::File {
-            let folder = self.target_folder();
-            fs::create_dir_all(&folder).map_err(|source| self.error(&folder, source))?;
             for (name, content) in target_files(desired) {
                 self.write_if_different(&folder.join(name), &content, desired.mode)?;
             }

@@ -71,7 +71,7 @@ impl PartialEq for Node {
             (Value::Scalar(a), Value::Scalar(b)) => a == b || a.is_null() && b.is_null(),
             (Value::List(a), Value::List(b)) => a == b,
             (Value::Map(a), Value::Map(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.key.text == b.key.text && a.value == b.value)
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.key.as_text() == b.key.as_text() && a.value == b.value)
             }
             _ => false,
         }

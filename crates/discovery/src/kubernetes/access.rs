@@ -89,7 +89,8 @@ fn service_account() -> HttpClientConfig {
 }
 
 async fn from_kubeconfig(path: PathBuf) -> Result<Client, AccessError> {
-    let config = async { kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(&path)?, &KubeConfigOptions::default()).await };
+    let config =
+        async { kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(&path)?, &KubeConfigOptions::default()).await };
     match config.await {
         Ok(mut config) => {
             // We pause between attempts ourselves, and say so.

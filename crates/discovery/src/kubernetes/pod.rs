@@ -1,9 +1,6 @@
 //! From a pod to its target group.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1;
 use kube::{Api, Client, api::ObjectMeta};
@@ -112,7 +109,9 @@ impl Pod {
     fn group_labels(&self, ip: &str, namespace: &str) -> Labels {
         let (meta, status) = (&self.metadata, &self.status);
         let mut pairs = LabelPairs::new();
-        let mut push = |name: &str, value: Option<&str>| pairs.push((format!("__meta_kubernetes_{name}"), value.unwrap_or_default().to_owned()));
+        let mut push = |name: &str, value: Option<&str>| {
+            pairs.push((format!("__meta_kubernetes_{name}"), value.unwrap_or_default().to_owned()))
+        };
         push("namespace", Some(namespace));
         push("pod_name", meta.name.as_deref());
         push("pod_ip", Some(ip));
@@ -178,5 +177,111 @@ fn join_host_port(ip: &str, port: i32) -> String {
     match ip.parse::<IpAddr>() {
         Ok(IpAddr::V6(_)) => format!("[{ip}]:{port}"),
         _ => format!("{ip}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(pod: serde_json::Value) -> PodEntry {
+        serde_json::from_value::<Pod>(pod).unwrap().entry()
+    }
+
+    fn pairs(labels: &Labels) -> Vec<String> {
+        labels.iter().map(|(name, value)| format!("{}={value}", name.trim_start_matches("__meta_kubernetes_"))).collect()
+    }
+
+    #[test]
+    fn a_pod_and_all_its_labels() {
+        let entry = entry(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "web-0", "namespace": "shop", "uid": "u-1",
+                "labels": {"app.kubernetes.io/name": "web", "empty": ""},
+                "annotations": {"é/x": "1"},
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Other", "name": "o", "uid": "1"},
+                    {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "2", "controller": true}
+                ]
+            },
+            "spec": {
+                "nodeName": "n1",
+                "containers": [
+                    {"name": "main", "image": "web:1", "ports": [
+                        {"name": "http", "containerPort": 80, "protocol": "TCP"},
+                        {"containerPort": 53, "protocol": "UDP"}
+                    ]},
+                    {"name": "side", "image": "side:1"}
+                ],
+                "initContainers": [{"name": "init", "image": "init:1", "ports": []}]
+            },
+            "status": {
+                "podIP": "10.0.0.7", "hostIP": "192.168.0.1", "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "main", "containerID": "containerd://a"}],
+                "initContainerStatuses": [{"name": "init", "containerID": "containerd://b"}]
+            }
+        }));
+        assert_eq!(entry.group.source, "pod/shop/web-0");
+        assert_eq!((entry.node.as_str(), entry.namespace.as_str()), ("n1", "shop"));
+        assert_eq!(
+            pairs(&entry.group.labels),
+            [
+                "namespace=shop",
+                "pod_annotation___x=1",
+                "pod_annotationpresent___x=true",
+                "pod_controller_kind=StatefulSet",
+                "pod_controller_name=web",
+                "pod_host_ip=192.168.0.1",
+                "pod_ip=10.0.0.7",
+                "pod_label_app_kubernetes_io_name=web",
+                "pod_labelpresent_app_kubernetes_io_name=true",
+                "pod_labelpresent_empty=true",
+                "pod_name=web-0",
+                "pod_node_name=n1",
+                "pod_phase=Running",
+                "pod_ready=true",
+                "pod_uid=u-1",
+            ]
+        );
+        let targets: Vec<String> = entry.group.targets.iter().map(|target| pairs(target).join(" ")).collect();
+        assert_eq!(
+            targets,
+            [
+                "__address__=10.0.0.7:80 pod_container_id=containerd://a pod_container_image=web:1 pod_container_init=false \
+                 pod_container_name=main pod_container_port_name=http pod_container_port_number=80 pod_container_port_protocol=TCP",
+                "__address__=10.0.0.7:53 pod_container_id=containerd://a pod_container_image=web:1 pod_container_init=false \
+                 pod_container_name=main pod_container_port_number=53 pod_container_port_protocol=UDP",
+                "__address__=10.0.0.7 pod_container_image=side:1 pod_container_init=false pod_container_name=side",
+                "__address__=10.0.0.7 pod_container_id=containerd://b pod_container_image=init:1 pod_container_init=true \
+                 pod_container_name=init",
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_and_readiness() {
+        for (ip, port, expected) in
+            [("10.0.0.1", json!(80), "10.0.0.1:80"), ("fd00::1", json!(80), "[fd00::1]:80"), ("fd00::1", json!(null), "fd00::1")]
+        {
+            let ports = if port.is_null() { json!(null) } else { json!([{"containerPort": port}]) };
+            let entry = entry(json!({
+                "metadata": {"name": "p", "namespace": "n"},
+                "spec": {"containers": [{"name": "c", "ports": ports}]},
+                "status": {"podIP": ip}
+            }));
+            assert_eq!(entry.group.targets[0].address(), expected);
+            assert_eq!(entry.group.labels.get("__meta_kubernetes_pod_ready"), Some("unknown"));
+        }
+        for status in [json!({}), json!({"podIP": ""}), json!(null)] {
+            let mut pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "c"}]}});
+            if !status.is_null() {
+                pod["status"] = status;
+            }
+            assert_eq!(entry(pod).group.targets, Vec::<Labels>::new());
+        }
     }
 }

@@ -1,10 +1,6 @@
 //! Discovery with the role `pod`.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kvass_config::{KubernetesRole, KubernetesSdConfig};
 use kvass_model::{LabelsBuilder, TargetGroup};
@@ -80,8 +76,12 @@ impl Watches {
         let pods = namespaces.into_iter().map(|n| pool.subscribe(&pool.pods, scope(KubernetesRole::Pod, n), wake)).collect();
         let nodes = config.attach_node_metadata.then(|| pool.subscribe(&pool.nodes, scope(KubernetesRole::Node, None), wake));
         let namespaces = config.attach_namespace_metadata.then(|| {
-            let everything =
-                Scope { access: Access::of(config), namespace: None, label_selector: String::new(), field_selector: String::new() };
+            let everything = Scope {
+                access: Access::of(config),
+                namespace: None,
+                label_selector: String::new(),
+                field_selector: String::new(),
+            };
             pool.subscribe(&pool.namespaces, everything, wake)
         });
         Watches { pods, nodes, namespaces, selected_nodes_only: selector(KubernetesRole::Node).is_some() }

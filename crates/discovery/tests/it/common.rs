@@ -30,11 +30,9 @@ pub fn until(
 ) -> impl Future<Output = JobDiscovery> {
     let caller = std::panic::Location::caller();
     async move {
-        let waited = tokio::time::timeout(Duration::from_secs(20), snapshots.wait_for(|d| d.jobs.get(job).is_some_and(&mut holds))).await;
-        if let Ok(found) = waited {
-            return found.unwrap().jobs[job].clone();
-        }
-        panic!("{caller}: never came about, last seen: {:#?}", snapshots.borrow().jobs.get(job));
+        let found = snapshots.wait_for(|d| d.jobs.get(job).is_some_and(&mut holds));
+        let found = tokio::time::timeout(Duration::from_secs(20), found).await.map(|d| d.unwrap().jobs[job].clone());
+        found.unwrap_or_else(|_| panic!("{caller}: never came about, last seen: {:#?}", snapshots.borrow().jobs.get(job)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Discovery as others use it: jobs in, snapshots and targets out.
 
 mod common;
+mod fake_api_server;
 mod file_sd;
 mod http_sd;
 mod kubernetes_sd;

@@ -63,7 +63,9 @@ async fn equal_sections_share_a_discoverer_over_jobs_and_reloads() {
 async fn a_job_without_sections_is_complete_and_static_targets_are_there_at_once() {
     let manager = manager();
     let mut snapshots = manager.subscribe();
-    manager.apply(&jobs("- job_name: none\n- job_name: static\n  static_configs: [{targets: [b:1, a:1]}, {targets: []}, {targets: [c:1]}]\n"));
+    manager.apply(&jobs(
+        "- job_name: none\n- job_name: static\n  static_configs: [{targets: [b:1, a:1]}, {targets: []}, {targets: [c:1]}]\n",
+    ));
     assert!(snapshots.has_changed().unwrap());
     let snapshot = snapshots.borrow_and_update().clone();
     assert!(snapshot.jobs["none"].complete && snapshot.jobs["none"].groups.is_empty());

@@ -74,7 +74,10 @@ fn compare(recorded: &Recorded, job: &ScrapeConfig, line: PrometheusLine) {
         assert!(dropped.iter().any(|labels| without_settings(labels) == discovered), "{what}");
         return;
     }
-    let target = active.iter().find(|target| without_settings(&target.discovered) == discovered).unwrap_or_else(|| panic!("{what}: {active:#?}"));
+    let target = active
+        .iter()
+        .find(|target| without_settings(&target.discovered) == discovered)
+        .unwrap_or_else(|| panic!("{what}: {active:#?}"));
     assert_eq!(target.hash.to_string(), *recorded.hash.as_ref().unwrap(), "{what}");
     if line == PrometheusLine::V2 {
         let besides = |name: &str| {

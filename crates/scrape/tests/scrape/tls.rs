@@ -150,6 +150,58 @@ async fn a_self_signed_server_can_be_trusted_by_its_own_certificate() {
     }
 }
 
+/// What `openssl x509 -req` makes by default: no extensions, version 1. webpki cannot read it.
+fn as_version_1(cert: &[u8]) -> CertificateDer<'static> {
+    fn element(input: &[u8]) -> (&[u8], &[u8], &[u8]) {
+        let (len, head) = match input[1] {
+            0x81 => (usize::from(input[2]), 3),
+            0x82 => (usize::from(input[2]) << 8 | usize::from(input[3]), 4),
+            short => (usize::from(short), 2),
+        };
+        (&input[..head + len], &input[head..head + len], &input[head + len..])
+    }
+    fn sequence(content: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[0x30, 0x82, len[0], len[1]], content].concat()
+    }
+    let (_, certificate, _) = element(cert);
+    let (_, to_be_signed, signature) = element(certificate);
+    let (_, _, mut rest) = element(to_be_signed);
+    let mut kept = Vec::new();
+    while rest.first().is_some_and(|tag| *tag != 0xa3) {
+        let (whole, _, tail) = element(rest);
+        kept.extend_from_slice(whole);
+        rest = tail;
+    }
+    sequence(&[&sequence(&kept), signature].concat()).into()
+}
+
+#[tokio::test]
+async fn skipping_verification_takes_version_1_certificates_but_not_other_keys() {
+    #[derive(Debug)]
+    struct Fixed(Arc<rustls::sign::CertifiedKey>);
+    impl rustls::server::ResolvesServerCert for Fixed {
+        fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<rustls::sign::CertifiedKey>> {
+            Some(Arc::clone(&self.0))
+        }
+    }
+    let (cert, key) = Authority::new().issue(&["h"], ExtendedKeyUsagePurpose::ServerAuth);
+    let stolen = KeyPair::generate().unwrap();
+    let skipping = TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() };
+    for versions in [[&rustls::version::TLS12], [&rustls::version::TLS13]] {
+        for cert in [cert.der().clone(), as_version_1(cert.der())] {
+            for (key, accepted) in [(&key, true), (&stolen, false)] {
+                let key = ring::sign::any_supported_type(&PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap();
+                let resolver = Fixed(Arc::new(rustls::sign::CertifiedKey::new(vec![cert.clone()], key)));
+                let config = builder(&versions).with_no_client_auth().with_cert_resolver(Arc::new(resolver));
+                let server = Server::start_tls(config, |_| Reply::ok("ok")).await;
+                let result = fetch(&server, skipping.clone()).await;
+                assert_eq!(result.is_ok(), accepted, "{versions:?} {result:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn client_certificates() {
     let authority = Authority::new();

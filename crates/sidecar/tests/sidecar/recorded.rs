@@ -45,7 +45,7 @@ async fn label_names_of_the_original_arrive_as_it_ships_them() {
     std::fs::create_dir(dir.path().join("store")).unwrap();
     std::fs::write(dir.path().join("store/kvass-shard.json"), include_str!("../data/kvass-shard.json")).unwrap();
     let world = World::start(dir, |_| {}).await;
-    crate::support::eventually("files", async || !world.read("out/injected_targets/probe.json").is_empty()).await;
+    crate::support::eventually("files", async || world.prometheus.reload_count() == 1).await;
     assert_eq!(
         world.read("out/injected_targets/labelmapped.json"),
         r#"[{"targets":["127.0.0.1:9102"],"labels":{"__invalid_label_9lives":"cat","__metrics_path__":"/openmetrics","__param__hash":"6240435184723260952","__param__jobName":"labelmapped","__param__scheme":"http","__scheme__":"http","instance":"127.0.0.1:9102","job":"labelmapped","ok":"dog"}}]"#

@@ -1,0 +1,48 @@
+# Everything a developer runs, and what CI runs.
+
+CARGO ?= cargo
+# Arguments of the demo, for example: make demo ARGS="--once --json"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help rust build demo check test bench prometheus deny fmt docs static clean
+
+help: ## shows this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+rust:
+	@scripts/need.sh $(CARGO) "install Rust, for example with https://rustup.rs (rust-toolchain.toml names the version)"
+
+build: rust ## builds the release binary target/release/kvass
+	$(CARGO) build --locked --release --package kvass
+
+demo: build prometheus ## runs everything on this machine (ARGS="--once --json" unattended)
+	@target/release/kvass demo --prometheus="$$(scripts/prometheus.sh 2>/dev/null | tail -1)" $(ARGS)
+
+check: rust ## formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+test: rust prometheus ## all tests
+	$(CARGO) test --locked --workspace
+
+bench: rust ## benchmarks
+	$(CARGO) bench --locked --workspace --benches
+
+prometheus: ## puts prometheus and promtool into target/tools
+	@scripts/prometheus.sh >/dev/null
+
+deny: rust ## licences, banned crates and sources of dependencies
+	scripts/deny.sh
+
+fmt: rust ## formats the code
+	$(CARGO) fmt --all
+
+docs: rust ## writes what is generated from code, docs/flags.md
+	KVASS_UPDATE=1 $(CARGO) test --locked --package kvass reference
+
+static: rust ## builds the static binary of the image, target/static/kvass
+	scripts/static-binary.sh target/static/kvass
+
+clean: ## removes what was built, and what the demo left
+	$(CARGO) clean

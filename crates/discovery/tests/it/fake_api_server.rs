@@ -1,0 +1,219 @@
+//! A Kubernetes API server that can list and watch, lose its history and go down.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use futures::stream;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+#[derive(Clone)]
+pub struct ApiServer {
+    url: String,
+    state: Arc<Mutex<ServerState>>,
+    /// Wakes the watches.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct ServerState {
+    version: usize,
+    /// Watches from before this version are refused.
+    oldest: usize,
+    /// By kind (`pods`), then `<namespace>/<name>` or `<name>`.
+    objects: BTreeMap<&'static str, BTreeMap<String, Value>>,
+    /// Version, kind, event.
+    history: Vec<(usize, &'static str, Value)>,
+    /// Watches of an older generation end.
+    generation: usize,
+    down: bool,
+    requests: Vec<String>,
+}
+
+impl ApiServer {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = ApiServer {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            state: Arc::default(),
+            changed: watch::Sender::new(()),
+        };
+        let router = Router::new().fallback(serve).with_state(server.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        server
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Creates or replaces an object.
+    pub fn put(&self, mut object: Value) {
+        self.edit(|state| {
+            state.version += 1;
+            object["metadata"]["resourceVersion"] = state.version.to_string().into();
+            let kind = plural(&object);
+            let old = state.objects.entry(kind).or_default().insert(key(&object), object.clone());
+            let event = if old.is_some() { "MODIFIED" } else { "ADDED" };
+            state.history.push((state.version, kind, json!({"type": event, "object": object})));
+        });
+    }
+
+    pub fn delete(&self, kind: &'static str, key: &str) {
+        self.edit(|state| {
+            state.version += 1;
+            let mut object = state.objects.get_mut(kind).unwrap().remove(key).unwrap();
+            object["metadata"]["resourceVersion"] = state.version.to_string().into();
+            state.history.push((state.version, kind, json!({"type": "DELETED", "object": object})));
+        });
+    }
+
+    /// Ends all watches in good order.
+    pub fn end_watches(&self) {
+        self.edit(|state| state.generation += 1);
+    }
+
+    /// Watches can be resumed from the present version on only.
+    pub fn forget_history(&self) {
+        self.edit(|state| {
+            state.oldest = state.version;
+            state.history.clear();
+        });
+    }
+
+    /// Ends all watches and answers 503, or serves again.
+    pub fn set_down(&self, down: bool) {
+        self.edit(|state| {
+            state.down = down;
+            state.generation += 1;
+        });
+    }
+
+    /// URIs requested so far.
+    pub fn requests(&self, matching: impl Fn(&str) -> bool) -> Vec<String> {
+        self.lock().requests.iter().filter(|uri| matching(uri)).cloned().collect()
+    }
+
+    /// How often the objects of that kind were listed in all namespaces.
+    pub fn lists(&self, kind: &str) -> usize {
+        self.requests(|uri| uri.starts_with(&format!("/api/v1/{kind}?")) && !uri.contains("watch=true")).len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ServerState> {
+        self.state.lock().unwrap()
+    }
+
+    fn edit(&self, edit: impl FnOnce(&mut ServerState)) {
+        edit(&mut self.lock());
+        self.changed.send_replace(());
+    }
+}
+
+async fn serve(State(server): State<ApiServer>, uri: Uri, headers: HeaderMap) -> Response {
+    let mut state = server.lock();
+    state.requests.push(uri.to_string());
+    if headers.get("authorization").is_none_or(|value| value != "Bearer t0ken") {
+        return status(StatusCode::UNAUTHORIZED, "Unauthorized");
+    }
+    if state.down {
+        return status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+    }
+    let mut path = uri.path().trim_start_matches("/api/v1/").rsplitn(2, '/');
+    let kind = match path.next() {
+        Some("pods") => "pods",
+        Some("nodes") => "nodes",
+        Some("namespaces") => "namespaces",
+        _ => return status(StatusCode::NOT_FOUND, "NotFound"),
+    };
+    let namespace = path.next().and_then(|rest| rest.strip_prefix("namespaces/")).map(str::to_owned);
+    let query = |name: &str| {
+        uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+    };
+    if query("watch").as_deref() == Some("true") {
+        let from: usize = query("resourceVersion").unwrap().parse().unwrap();
+        let generation = state.generation;
+        drop(state);
+        return watch_response(server, kind, namespace, from, generation);
+    }
+    let within = |object: &&Value| namespace.as_ref().is_none_or(|n| object["metadata"]["namespace"] == *n);
+    let items: Vec<&Value> = state.objects.get(kind).into_iter().flat_map(BTreeMap::values).filter(within).collect();
+    Json(json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": state.version.to_string()}, "items": items}))
+        .into_response()
+}
+
+fn watch_response(server: ApiServer, kind: &'static str, namespace: Option<String>, from: usize, generation: usize) -> Response {
+    let changed = server.changed.subscribe();
+    let lines = stream::unfold((server, changed, from), move |(server, mut changed, from)| {
+        let namespace = namespace.clone();
+        async move {
+            loop {
+                let news = {
+                    let state = server.lock();
+                    if state.generation != generation {
+                        return None;
+                    }
+                    if from < state.oldest {
+                        let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
+                        Some((format!("{}\n", json!({"type": "ERROR", "object": expired})), usize::MAX))
+                    } else {
+                        let of_interest =
+                            |object: &Value| namespace.as_ref().is_none_or(|n| object["metadata"]["namespace"] == *n);
+                        let mut news = state
+                            .history
+                            .iter()
+                            .filter(|(version, k, event)| *version > from && *k == kind && of_interest(&event["object"]));
+                        news.next().map(|(version, _, event)| (format!("{event}\n"), *version))
+                    }
+                };
+                match news {
+                    Some((line, version)) => return Some((Ok::<_, Infallible>(line), (server, changed, version))),
+                    None => changed.changed().await.ok()?,
+                }
+            }
+        }
+    });
+    Body::from_stream(lines).into_response()
+}
+
+fn status(code: StatusCode, reason: &str) -> Response {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(), "reason": reason, "message": reason});
+    (code, Json(body)).into_response()
+}
+
+fn plural(object: &Value) -> &'static str {
+    match object["kind"].as_str().unwrap() {
+        "Pod" => "pods",
+        "Node" => "nodes",
+        "Namespace" => "namespaces",
+        other => panic!("{other}"),
+    }
+}
+
+fn key(object: &Value) -> String {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    object["metadata"]["namespace"].as_str().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+}
+
+/// A running pod with one port.
+pub fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Value {
+    json!({
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"nodeName": node, "containers": [{"name": "main", "image": "i", "ports": [{"containerPort": 8080, "protocol": "TCP"}]}]},
+        "status": {"podIP": ip, "phase": "Running"},
+    })
+}
+
+pub fn node(name: &str, zone: &str) -> Value {
+    json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "labels": {"zone": zone}}})
+}
