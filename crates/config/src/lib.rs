@@ -10,7 +10,6 @@ mod cursor;
 mod decode;
 mod environment;
 mod error;
-mod glob;
 mod hash;
 mod http_client;
 mod inject_options;
@@ -26,7 +25,6 @@ mod yaml;
 
 pub use config::{Config, IncludedFiles, LoadContext};
 pub use error::ConfigError;
-pub use glob::glob;
 pub use hash::{ConfigHash, hash_of_text};
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};
 pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};

@@ -40,6 +40,8 @@ pub(crate) struct ShardMemory {
     unread_since: Option<Timestamp>,
     /// Whether the shard was read at least once.
     was_read: bool,
+    /// Whether it ever took a list: until then an empty one is still starting.
+    was_changeable: bool,
     /// Whether it was there when the coordinator started, so that it may hold targets nobody knows of.
     from_the_start: bool,
     /// What it held when it was last read.
@@ -254,6 +256,7 @@ impl ShardMemory {
             self.unreadable("has no address or is not ready".to_owned(), context.now);
         }
         self.access = match self.unread_since {
+            None if self.problem.is_some() && !self.was_changeable && self.targets.is_empty() => Access::Pending,
             None if self.problem.is_some() => Access::Holding,
             // Its list cannot be written again without the labels of everything on it.
             None if !context.all_complete && self.targets.keys().any(|hash| !is_known(*hash)) => {
@@ -271,6 +274,7 @@ impl ShardMemory {
             }
             Some(_) => Access::Pending,
         };
+        self.was_changeable |= self.access == Access::Changeable;
     }
 
     /// Whether the shard answered in the last round.

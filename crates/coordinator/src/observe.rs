@@ -123,10 +123,7 @@ async fn compare(client: &ShardClient, runtime: &RuntimeInfo, questions: &Questi
         Ok(raw) => raw.yaml,
         Err(_) => return ConfigVerdict::Different(theirs.clone()),
     };
-    let same = match (hash_of_text(&text), hash_of_text(questions.config.text())) {
-        (Ok(theirs), Ok(ours)) => theirs == ours,
-        _ => false,
-    };
+    let same = hash_of_text(&text).is_ok_and(|theirs| theirs == *questions.config.text_hash());
     if same { ConfigVerdict::Same { foreign: Some(theirs.clone()) } } else { ConfigVerdict::Different(theirs.clone()) }
 }
 

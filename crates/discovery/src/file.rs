@@ -87,7 +87,7 @@ impl Files {
         let errors_before = std::mem::take(&mut self.errors);
         let mut changed = false;
         for pattern in patterns {
-            match kvass_config::glob(pattern) {
+            match kvass_service::glob(pattern) {
                 Ok(paths) => {
                     for path in paths {
                         if self.files.contains_key(&path) {

@@ -48,7 +48,7 @@ fn accepted_by_both() {
         (0, "#foo\n#HELP a\n#TYPE a bad\n# foo\n#\n# \n# UNIT a b\n# EOF\n# HELPX\n# HELP\n# TYPE\n"),
         (1, "# EOF\na 1\n"),
         (0, "# HELP a\n# HELP a \n# HELP a b \\ \"c\n#\tHELP\ta\tb\r\n"),
-        (1, "# TYPE a counter\n# TYPE a gauge\n  #  TYPE   b:c   untyped\na 1\n# TYPE a summary\n# TYPE a histogram"),
+        (1, "# TYPE a counter\n# TYPE a gauge\n  #  TYPE   b:c\tuntyped\na 1\n# TYPE a summary\n# TYPE a histogram"),
         (1, "# a comment\r\na 1\n"),
         (1, "a 1\n\0 anything goes {{{"),
         (1, "a 1\n#x\0 anything goes {{{"),

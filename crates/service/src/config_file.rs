@@ -206,7 +206,7 @@ fn parse(text: &str, path: &Path, line: PrometheusLine, texts: &mut Vec<(PathBuf
         line,
         env: &|name| std::env::var(name).ok(),
         read_glob: &|pattern| {
-            let files = kvass_config::glob(pattern)?
+            let files = crate::glob(pattern)?
                 .into_iter()
                 .map(|path| Ok((path.clone(), std::fs::read_to_string(path)?)))
                 .collect::<io::Result<Vec<_>>>()?;

@@ -3,6 +3,7 @@
 
 pub mod config_file;
 pub mod file_watcher;
+mod glob;
 pub mod logging;
 pub mod metrics;
 mod process_metrics;
@@ -11,4 +12,5 @@ mod write_file;
 
 pub use config_file::{ConfigFile, LoadError, ReloadState};
 pub use file_watcher::FileWatcher;
+pub use glob::glob;
 pub use write_file::write_atomically;
