@@ -1,4 +1,5 @@
 //! The client against real sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod auth;
 mod body;
