@@ -52,7 +52,12 @@ async fn main() {
         }
         waited.sort_by(f64::total_cmp);
         let median = waited[trials / 2];
-        println!("{:6} median {median:5.1} s, shortest {:4.1} s, longest {:4.1} s, {trials} trials", side.name, waited[0], waited[trials - 1]);
+        println!(
+            "{:6} median {median:5.1} s, shortest {:4.1} s, longest {:4.1} s, {trials} trials",
+            side.name,
+            waited[0],
+            waited[trials - 1]
+        );
         medians.push(median);
     }
     println!("kvass - plain: {:+.1} s; kvass / plain: {:.2}", medians[0] - medians[1], medians[0] / medians[1]);

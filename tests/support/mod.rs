@@ -293,8 +293,7 @@ pub struct Coordinator {
 impl Coordinator {
     pub fn start(world: &Path, config_file: &Path, shards: &[&Shard], args: &[&str]) -> Coordinator {
         let file = world.join("static-shards.yaml");
-        let entries: String =
-            shards.iter().map(|s| format!("  - {{id: {}, url: \"{}\"}}\n", s.name, s.url())).collect();
+        let entries: String = shards.iter().map(|s| format!("  - {{id: {}, url: \"{}\"}}\n", s.name, s.url())).collect();
         fs::write(&file, format!("replicas:\n- shards:\n{entries}")).unwrap();
         let port = free_port();
         let mut all = vec![

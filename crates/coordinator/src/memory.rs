@@ -158,7 +158,7 @@ impl ShardMemory {
             self.foreign = None;
             self.line = None;
         }
-        self.from_the_start |= first && listed.url.is_some();
+        self.from_the_start |= first;
         if !self.was_read {
             self.unread_since.get_or_insert(now);
         }
@@ -264,13 +264,10 @@ impl ShardMemory {
                 Access::Holding
             }
             None => Access::Changeable,
-            Some(since) if self.was_read || (self.from_the_start && self.url.is_some()) => {
+            // It may hold targets: those it was seen with, or, if it is older than this coordinator, any.
+            Some(since) if self.was_read || self.from_the_start => {
                 let gone = elapsed(since, context.now) >= context.grace;
-                match (gone, self.was_read) {
-                    (false, _) => Access::Holding,
-                    (true, true) => Access::Lost,
-                    (true, false) => Access::Pending,
-                }
+                if gone { Access::Lost } else { Access::Holding }
             }
             Some(_) => Access::Pending,
         };

@@ -70,6 +70,11 @@ impl Feed {
         }
     }
 
+    /// Whether all groups were ever known.
+    pub(crate) fn delivered(&self) -> bool {
+        self.lock().delivered
+    }
+
     /// The present state.
     pub(crate) fn lock(&self) -> MutexGuard<'_, FeedState> {
         lock(&self.state)

@@ -41,7 +41,8 @@ pub(crate) async fn run(config: FileSdConfig, watcher: Arc<FileWatcher>, feed: A
             return;
         };
         files = read;
-        if changed {
+        // Finding no file at all is no change, but has to be said once.
+        if changed || !feed.delivered() {
             files.publish(&feed);
         }
         match timeout(poll, changes.changed()).await {
@@ -120,8 +121,7 @@ impl Files {
         feed.set_errors(self.errors.iter().cloned().chain(errors).collect());
         // A file that was never good may hold targets that shards are scraping.
         let complete = self.errors.is_empty() && self.files.values().all(|file| file.groups.is_some());
-        let delivered = feed.lock().delivered;
-        if complete || delivered {
+        if complete || feed.delivered() {
             feed.replace(self.files.values().flat_map(|file| file.groups.iter().flatten().cloned()));
         }
     }

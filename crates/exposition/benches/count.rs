@@ -1,5 +1,7 @@
 //! 100,000 series in 15 MB: the fast scanner, the full parser, and `prometheus-parse` as the baseline.
 
+#![allow(clippy::unwrap_used)] // A benchmark may panic.
+
 use std::sync::Arc;
 
 use divan::{Bencher, counter::BytesCount};

@@ -79,7 +79,14 @@ impl Judge {
     fn merge(&mut self, exposed: &SampleLabels) {
         let target = &self.options.target_labels;
         let builder = &mut self.builder;
-        builder.retain(|name| exposed.get(name).is_some() || target.get(name).is_some());
+        // What is in the builder, the sample and the target are all sorted, so one walk finds what stays.
+        let mut exposed_names = exposed.iter().map(|(name, _)| name).peekable();
+        let mut target_names = target.iter().map(|(name, _)| name).peekable();
+        builder.retain(|name| {
+            while exposed_names.next_if(|exposed| *exposed < name).is_some() {}
+            while target_names.next_if(|target| *target < name).is_some() {}
+            exposed_names.peek() == Some(&name) || target_names.peek() == Some(&name)
+        });
         let mut previous = None;
         for (name, value) in exposed.iter() {
             if previous != Some(name) {
@@ -140,8 +147,8 @@ impl Judge {
     /// or deleted it.
     fn check_repetitions(&self, exposed: &SampleLabels) -> Result<(), Refusal> {
         for ((name, value), (next, _)) in exposed.iter().zip(exposed.iter().skip(1)) {
-            let replaced = !self.options.honor_labels && self.options.target_labels.get(name).is_some();
-            if name == next && !replaced && self.builder.get(name) == Some(value) {
+            let replaced = || !self.options.honor_labels && self.options.target_labels.get(name).is_some();
+            if name == next && !replaced() && self.builder.get(name) == Some(value) {
                 return Err(Refusal::DuplicateLabel(shorten(name)));
             }
         }

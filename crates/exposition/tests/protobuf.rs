@@ -2,9 +2,12 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{assembling, count, verdict};
 use kvass_exposition::{CountError, CountOptions, Format};
 use kvass_model::PrometheusLine;
+use kvass_relabel::{NameScheme, RelabelConfig, Rule};
 
 fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -133,10 +136,10 @@ fn check_length(body: &[u8], label_value_length_limit: u64, fits: bool) {
     assert_eq!(result.is_ok(), fits, "{result:?}");
 }
 
-fn rename_to_m() -> std::sync::Arc<Vec<kvass_relabel::RelabelConfig>> {
-    let rule = kvass_relabel::Rule { target_label: Some("__name__".into()), replacement: Some("m".into()), ..Default::default() };
-    let rule = kvass_relabel::RelabelConfig::new(rule, PrometheusLine::V3, kvass_relabel::NameScheme::Utf8).unwrap();
-    std::sync::Arc::new(vec![rule])
+fn rename_to_m() -> Arc<Vec<RelabelConfig>> {
+    let rule = Rule { target_label: Some("__name__".into()), replacement: Some("m".into()), ..Default::default() };
+    let rule = RelabelConfig::new(rule, PrometheusLine::V3, NameScheme::Utf8);
+    Arc::new(rule.into_iter().collect())
 }
 
 #[test]

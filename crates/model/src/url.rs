@@ -30,7 +30,7 @@ pub fn target_url(labels: &Labels, params: &Params) -> String {
     if !host.is_empty() || !(scheme.is_empty() || path.is_empty()) {
         url.push_str("//");
     }
-    url.push_str(host);
+    escape_into(&mut url, host, |b| b"!$&'()*+,;=:[]<>\"".contains(&b));
     if !path.is_empty() && !path.starts_with('/') && !host.is_empty() {
         url.push('/');
     }
@@ -90,6 +90,8 @@ mod tests {
         assert_eq!(with("/a b/%41?x=1#f"), "http://h:1/a%20b/%2541%3Fx=1%23f");
         assert_eq!(with("/é!*'()[]"), "http://h:1/%C3%A9%21%2A%27%28%29%5B%5D");
         assert_eq!(url(&base), "http://h:1");
+        assert_eq!(url(&[base[0], ("__address__", "[fe80::1%eth0]:1")]), "http://[fe80::1%25eth0]:1");
+        assert_eq!(url(&[base[0], ("__address__", "é é")]), "http://%C3%A9%20%C3%A9");
         assert_eq!(url(&[]), "");
     }
 

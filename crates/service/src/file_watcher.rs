@@ -51,13 +51,17 @@ impl FileWatcher {
     /// not exist (yet) are not watched: callers poll as well, and call again.
     pub fn watch(&self, directories: &[PathBuf]) -> watch::Receiver<u64> {
         let (sender, receiver) = watch::channel(0);
-        let mut state = lock(&self.state);
-        for directory in directories {
-            let known = state.subscribers.entry(directory.clone()).or_default();
-            known.retain(|s| !s.is_closed());
-            known.push(sender.clone());
-            self.start(directory);
+        {
+            let mut state = lock(&self.state);
+            for directory in directories {
+                let known = state.subscribers.entry(directory.clone()).or_default();
+                known.retain(|s| !s.is_closed());
+                known.push(sender.clone());
+            }
         }
+        // Not under the lock: adding a watch waits for the thread that delivers events, and that thread may
+        // be waiting for the lock.
+        directories.iter().for_each(|directory| self.start(directory));
         receiver
     }
 

@@ -45,7 +45,10 @@ pub(crate) async fn follow(shard: Arc<Shard>, url: String) {
                 failing = false;
                 let adopted = adopted.map(Arc::new);
                 if shard.adoption.0.load().as_deref() != adopted.as_deref() {
-                    tracing::info!(hash = adopted.as_ref().map_or("", |a| &a.theirs), "configuration hash of the coordinator adopted");
+                    tracing::info!(
+                        hash = adopted.as_ref().map_or("", |a| &a.theirs),
+                        "configuration hash of the coordinator adopted"
+                    );
                     shard.adoption.0.store(adopted);
                 }
             }

@@ -141,10 +141,12 @@ pub(crate) fn target_delivery(
 ) -> TargetDelivery {
     let names = config.jobs().iter().map(|job| Arc::clone(&job.job_name));
     match delivery {
-        Delivery::File => TargetDelivery::File(names.map(|job| (Arc::clone(&job), format!("{folder}/{}", file_name(&job)))).collect()),
-        Delivery::Http => {
-            TargetDelivery::Http(names.map(|job| (Arc::clone(&job), format!("{http_sd_url}?job={}", query_escape(&job)))).collect())
+        Delivery::File => {
+            TargetDelivery::File(names.map(|job| (Arc::clone(&job), format!("{folder}/{}", file_name(&job)))).collect())
         }
+        Delivery::Http => TargetDelivery::Http(
+            names.map(|job| (Arc::clone(&job), format!("{http_sd_url}?job={}", query_escape(&job)))).collect(),
+        ),
         Delivery::Static => TargetDelivery::Static(
             names
                 .map(|job| {

@@ -72,7 +72,8 @@ impl Injector {
         let mut last = self.last.lock().await;
         let (settings, previous) = (Arc::clone(&self.settings), last.take());
         let written = tokio::task::spawn_blocking(move || settings.write(&desired, previous)).await;
-        let rendered = written.unwrap_or_else(|error| Err(self.settings.error(&self.settings.output_file, io::Error::other(error))))?;
+        let rendered =
+            written.unwrap_or_else(|error| Err(self.settings.error(&self.settings.output_file, io::Error::other(error))))?;
         let yaml = Arc::clone(&rendered.yaml);
         *last = Some(rendered);
         Ok(yaml)

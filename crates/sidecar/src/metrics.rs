@@ -147,7 +147,9 @@ impl Collector for TargetCollector {
             i64::try_from(last.count.series).unwrap_or(i64::MAX)
         })?;
         let help = "Duration of the last successful scrape in nanoseconds, under the name of the original";
-        gauges(&mut encoder, "kvass_sidecar_proxy_target_scrape_durtion", help, &successes, |last| last.duration.as_nanos() as f64)?;
+        gauges(&mut encoder, "kvass_sidecar_proxy_target_scrape_durtion", help, &successes, |last| {
+            last.duration.as_nanos() as f64
+        })?;
         let help = "Duration of the last successful scrape, seconds";
         gauges(&mut encoder, "kvass_sidecar_proxy_target_scrape_duration_seconds", help, &successes, |last| {
             last.duration.as_secs_f64()

@@ -251,8 +251,12 @@ impl Recorder {
         let change = lock(&self.shard.targets).record(self.hash, Scrape { start: self.start, duration, outcome });
         // Only changes: a target may be down for months.
         match change {
-            Some(change) if change.to == Health::Down => tracing::warn!(job = %self.job, hash = %self.hash, %error, "target is down"),
-            Some(change) if change.from == Health::Down => tracing::info!(job = %self.job, hash = %self.hash, "target is up again"),
+            Some(change) if change.to == Health::Down => {
+                tracing::warn!(job = %self.job, hash = %self.hash, %error, "target is down")
+            }
+            Some(change) if change.from == Health::Down => {
+                tracing::info!(job = %self.job, hash = %self.hash, "target is up again")
+            }
             _ => {}
         }
     }

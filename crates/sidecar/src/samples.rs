@@ -28,7 +28,11 @@ pub(crate) fn of_jobs(shard: &Shard, job: &str) -> BTreeMap<String, Statistics> 
         metrics_total: BTreeMap::new(),
     };
     let samples = lock(&shard.targets).samples();
-    samples.into_iter().filter(|(name, _)| name.contains(job)).map(|(name, count)| (name.to_string(), statistics(count))).collect()
+    samples
+        .into_iter()
+        .filter(|(name, _)| name.contains(job))
+        .map(|(name, count)| (name.to_string(), statistics(count)))
+        .collect()
 }
 
 /// Adds the numbers per metric. They are asked for rarely and would take more memory than all else, so

@@ -37,14 +37,16 @@ impl ScrapeRequest {
     pub(crate) fn parse(method: &Method, version: Version, uri: &Uri) -> Result<Self, Refusal> {
         let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
         if method == Method::CONNECT {
-            let reason = "CONNECT is not served: this is the scrape proxy of kvass, and the injected configuration scrapes over http";
+            let reason =
+                "CONNECT is not served: this is the scrape proxy of kvass, and the injected configuration scrapes over http";
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason));
         }
         if method != Method::GET {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} is not served, expected GET")));
         }
         let Some(authority) = uri.authority() else {
-            let reason = "expected a proxy request with an absolute URL: this is the scrape proxy of kvass, its API is on --web.api-addr";
+            let reason =
+                "expected a proxy request with an absolute URL: this is the scrape proxy of kvass, its API is on --web.api-addr";
             return Err(bad(reason.to_owned()));
         };
         if version < Version::HTTP_11 {
@@ -70,7 +72,10 @@ impl ScrapeRequest {
     /// proxy could have a job's credentials sent to a host of his choice.
     pub(crate) fn check(&self, labels: &Labels) -> Result<(), Refusal> {
         let forbidden = |what: &str| {
-            Err(Refusal::new(StatusCode::FORBIDDEN, format!("the {what} requested is not that of target {} of job {:?}", self.hash, self.job)))
+            Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                format!("the {what} requested is not that of target {} of job {:?}", self.hash, self.job),
+            ))
         };
         if self.scheme != scheme_of(labels) {
             return forbidden("scheme");

@@ -246,8 +246,7 @@ impl Shard {
     }
 
     fn rebuild_clients(&self, config: &Config) {
-        let options =
-            InjectOptions { kubernetes_sa_path: self.options.service_account_path.clone(), ..InjectOptions::default() };
+        let options = InjectOptions { kubernetes_sa_path: self.options.service_account_path.clone(), ..InjectOptions::default() };
         let jobs: Vec<_> = config.jobs().iter().map(|job| Arc::new(apply_scrape_injection(job, &options))).collect();
         let failed: HashMap<Arc<str>, String> =
             self.clients.apply(&jobs).into_iter().map(|(job, error)| (job, chain(&error))).collect();

@@ -57,7 +57,8 @@ mod tests {
             (r#"{"Targets":{"j":[{"hash":-5}]}}"#.to_owned(), None),
         ] {
             let parsed = parse_target_list(body.as_bytes());
-            let counts = parsed.ok().map(|list| list.iter().map(|(job, targets)| (job.clone(), targets.len())).collect::<Vec<_>>());
+            let counts =
+                parsed.ok().map(|list| list.iter().map(|(job, targets)| (job.clone(), targets.len())).collect::<Vec<_>>());
             let expected = expected.map(|jobs| jobs.into_iter().map(|(job, n)| (job.to_owned(), n)).collect::<Vec<_>>());
             assert_eq!(counts, expected, "{body}");
         }

@@ -48,7 +48,7 @@ struct Outcome {
 }
 
 /// Runs until everything is proved (`--once`) or until `shutdown`.
-pub(crate) async fn run(flags: DemoFlags, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub(crate) async fn run(flags: DemoFlags, shutdown: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
     anyhow::ensure!(
         flags.series > HOUSEKEEPING_SERIES,
         "--series={}: expected more than the {HOUSEKEEPING_SERIES} about each process",
@@ -58,11 +58,13 @@ pub(crate) async fn run(flags: DemoFlags, shutdown: impl Future<Output = ()>) ->
         !flags.scrape_interval.is_zero() && !flags.max_idle_time.is_zero(),
         "--scrape-interval and --max-idle-time can not be 0"
     );
+    // Listening from now on: children that are started before a Ctrl-C must be ended too.
+    let shutdown = tokio::spawn(shutdown);
     let world = World::start(flags.clone()).await?;
     let mut demo = Demo::new(flags, world)?;
     let result = tokio::select! {
         result = demo.go_on() => result,
-        () = shutdown => Ok(()),
+        _ = shutdown => Ok(()),
     };
     demo.display.say("ending what was started");
     demo.world.stop().await;
@@ -143,7 +145,9 @@ impl Demo {
         }
         let urls = self.view.shards.iter().filter_map(|shard| shard.url.clone()).collect();
         if self.world.read_shards(urls, &self.client).await? {
+            // It starts, or reads its configuration anew: it is asked next time.
             self.proof = None;
+            return Ok(());
         }
         let Some(global) = self.world.global_url() else { return Ok(()) };
         let proof = Proof::find(&self.view, &global, &self.client).await?;

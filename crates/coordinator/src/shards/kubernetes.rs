@@ -35,7 +35,11 @@ impl StatefulSets {
             action: "connect to the API server (in-cluster service account or kubeconfig)".to_owned(),
             source: Box::new(source),
         })?;
-        Ok(StatefulSets { client, options })
+        Ok(Self::with_client(client, options))
+    }
+
+    fn with_client(client: Client, options: KubernetesShards) -> Self {
+        StatefulSets { client, options }
     }
 
     pub(crate) async fn list(&self) -> Result<Vec<Replica>, ShardError> {
@@ -72,7 +76,11 @@ impl StatefulSets {
         // cycle decides anew.
         let mut metadata = json!({ "resourceVersion": replica.version });
         if scale < replica.scale && self.options.delete_pvc {
-            metadata["annotations"] = json!({ CLAIMS_DUE: format!("{scale}-{}", replica.scale - 1) });
+            // Claims of an earlier shrinking may still be due.
+            let set = sets.get(name).await.map_err(error(format!("read StatefulSet {}", replica.id)))?;
+            let due_before = set.annotations().get(CLAIMS_DUE).and_then(|text| parse_range(text));
+            let last = due_before.map_or(0, |due| *due.end()).max(replica.scale - 1);
+            metadata["annotations"] = json!({ CLAIMS_DUE: format!("{scale}-{last}") });
         }
         let patch = json!({ "metadata": metadata, "spec": { "replicas": scale } });
         sets.patch(name, &PatchParams::default(), &Patch::Merge(patch))
@@ -209,6 +217,9 @@ fn label_selector(selector: &LabelSelector) -> Result<String, String> {
     }
     Ok(parts.join(","))
 }
+
+#[cfg(test)]
+mod fake_api;
 
 #[cfg(test)]
 mod tests {

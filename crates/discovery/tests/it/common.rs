@@ -6,24 +6,24 @@ use kvass_model::PrometheusLine;
 use tokio::sync::watch;
 
 /// The jobs of a configuration file.
-pub fn parse(text: &str, line: PrometheusLine) -> Vec<Arc<ScrapeConfig>> {
+pub(crate) fn parse(text: &str, line: PrometheusLine) -> Vec<Arc<ScrapeConfig>> {
     let context =
         LoadContext { path: PathBuf::from("/etc/prometheus.yml"), line, env: &|_| None, read_glob: &|_| Ok(Vec::new()) };
     Config::parse(text, &context).unwrap_or_else(|error| panic!("{error}")).jobs().to_vec()
 }
 
 /// The jobs of a list of scrape configurations.
-pub fn jobs(scrape_configs: &str) -> Vec<Arc<ScrapeConfig>> {
+pub(crate) fn jobs(scrape_configs: &str) -> Vec<Arc<ScrapeConfig>> {
     parse(&format!("scrape_configs:\n{scrape_configs}"), PrometheusLine::V2)
 }
 
-pub fn manager() -> Manager {
+pub(crate) fn manager() -> Manager {
     Manager::new(DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true })
 }
 
 /// Waits until the job looks as it should; shows how it looks instead when it never does.
 #[track_caller]
-pub fn until(
+pub(crate) fn until(
     snapshots: &mut watch::Receiver<Arc<Discovered>>,
     job: &str,
     mut holds: impl FnMut(&JobDiscovery) -> bool,
@@ -37,6 +37,6 @@ pub fn until(
 }
 
 /// The addresses of all targets, in order.
-pub fn addresses(job: &JobDiscovery) -> Vec<String> {
+pub(crate) fn addresses(job: &JobDiscovery) -> Vec<String> {
     job.groups.iter().flat_map(|group| group.targets.iter().map(|target| target.address().to_owned())).collect()
 }

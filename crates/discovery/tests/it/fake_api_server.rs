@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 #[derive(Clone)]
-pub struct ApiServer {
+pub(crate) struct ApiServer {
     url: String,
     state: Arc<Mutex<ServerState>>,
     /// Wakes the watches.
@@ -41,7 +41,7 @@ struct ServerState {
 }
 
 impl ApiServer {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = ApiServer {
             url: format!("http://{}", listener.local_addr().unwrap()),
@@ -53,12 +53,12 @@ impl ApiServer {
         server
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// Creates or replaces an object.
-    pub fn put(&self, mut object: Value) {
+    pub(crate) fn put(&self, mut object: Value) {
         self.edit(|state| {
             state.version += 1;
             object["metadata"]["resourceVersion"] = state.version.to_string().into();
@@ -69,7 +69,7 @@ impl ApiServer {
         });
     }
 
-    pub fn delete(&self, kind: &'static str, key: &str) {
+    pub(crate) fn delete(&self, kind: &'static str, key: &str) {
         self.edit(|state| {
             state.version += 1;
             let mut object = state.objects.get_mut(kind).unwrap().remove(key).unwrap();
@@ -79,12 +79,12 @@ impl ApiServer {
     }
 
     /// Ends all watches in good order.
-    pub fn end_watches(&self) {
+    pub(crate) fn end_watches(&self) {
         self.edit(|state| state.generation += 1);
     }
 
     /// Watches can be resumed from the present version on only.
-    pub fn forget_history(&self) {
+    pub(crate) fn forget_history(&self) {
         self.edit(|state| {
             state.oldest = state.version;
             state.history.clear();
@@ -92,7 +92,7 @@ impl ApiServer {
     }
 
     /// Ends all watches and answers 503, or serves again.
-    pub fn set_down(&self, down: bool) {
+    pub(crate) fn set_down(&self, down: bool) {
         self.edit(|state| {
             state.down = down;
             state.generation += 1;
@@ -100,12 +100,12 @@ impl ApiServer {
     }
 
     /// URIs requested so far.
-    pub fn requests(&self, matching: impl Fn(&str) -> bool) -> Vec<String> {
+    pub(crate) fn requests(&self, matching: impl Fn(&str) -> bool) -> Vec<String> {
         self.lock().requests.iter().filter(|uri| matching(uri)).cloned().collect()
     }
 
     /// How often the objects of that kind were listed in all namespaces.
-    pub fn lists(&self, kind: &str) -> usize {
+    pub(crate) fn lists(&self, kind: &str) -> usize {
         self.requests(|uri| uri.starts_with(&format!("/api/v1/{kind}?")) && !uri.contains("watch=true")).len()
     }
 
@@ -205,7 +205,7 @@ fn key(object: &Value) -> String {
 }
 
 /// A running pod with one port.
-pub fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Value {
+pub(crate) fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Value {
     json!({
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {"namespace": namespace, "name": name},
@@ -214,6 +214,6 @@ pub fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Value {
     })
 }
 
-pub fn node(name: &str, zone: &str) -> Value {
+pub(crate) fn node(name: &str, zone: &str) -> Value {
     json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "labels": {"zone": zone}}})
 }

@@ -63,7 +63,7 @@ async fn yaml_files_and_files_that_do_not_match() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.yml"), "- targets: [a:1]\n  labels: {version: 1.10}\n").unwrap();
     fs::write(dir.path().join("a.json"), "{").unwrap();
-    let (_manager, mut snapshots) = start(dir.path(), "a.y*ml");
+    let (_manager, mut snapshots) = start(dir.path(), "*.yml");
     let found = until(&mut snapshots, "j", |job| job.complete).await;
     assert_eq!(addresses(&found), ["a:1"]);
     assert_eq!(found.groups[0].labels.get("version"), Some("1.10"));

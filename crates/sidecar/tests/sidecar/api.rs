@@ -55,7 +55,11 @@ async fn odd_bodies_are_bad_data() {
         ("/api/v1/status/config/", "{\"rawContent\":\"global: {}\"}"),
     ] {
         let (status, answer) = world.post(path, body).await;
-        assert_eq!((status, answer["status"].as_str(), answer["errorType"].as_str()), (400, Some("error"), Some("bad_data")), "{body}");
+        assert_eq!(
+            (status, answer["status"].as_str(), answer["errorType"].as_str()),
+            (400, Some("error"), Some("bad_data")),
+            "{body}"
+        );
     }
     assert_eq!(world.status(1).await["health"], "unknown");
 }
@@ -161,7 +165,10 @@ async fn metrics_follow_the_targets() {
     let (nanoseconds, seconds) =
         (value("kvass_sidecar_proxy_target_scrape_durtion"), value("kvass_sidecar_proxy_target_scrape_duration_seconds"));
     assert!((nanoseconds / 1e9 - seconds).abs() < 1e-6, "{nanoseconds} {seconds}");
-    assert!(text.contains(r#"kvass_sidecar_http_request_duration_seconds_count{path="/api/v1/shard/targets/",code="200"} 1"#), "{text}");
+    assert!(
+        text.contains(r#"kvass_sidecar_http_request_duration_seconds_count{path="/api/v1/shard/targets/",code="200"} 1"#),
+        "{text}"
+    );
     world.assign(&[]).await;
     assert!(!world.text("/metrics").await.contains(&address));
 }
@@ -194,7 +201,10 @@ async fn a_taken_address_or_a_bad_url_is_an_error_at_once() {
     let (port, _server) = serve(FakePrometheus::new().router(), 0).await;
     let taken = format!("127.0.0.1:{port}");
     for (change, expected) in [
-        (Box::new(|o: &mut kvass_sidecar::Options| o.api_address = taken.clone()) as Box<dyn Fn(&mut _)>, "--web.api-addr=\"127.0.0.1:"),
+        (
+            Box::new(|o: &mut kvass_sidecar::Options| o.api_address = taken.clone()) as Box<dyn Fn(&mut _)>,
+            "--web.api-addr=\"127.0.0.1:",
+        ),
         (Box::new(|o: &mut kvass_sidecar::Options| o.proxy_address = taken.clone()), "--web.proxy-addr=\"127.0.0.1:"),
         (Box::new(|o: &mut kvass_sidecar::Options| o.proxy_address = "nonsense".to_owned()), "--web.proxy-addr=\"nonsense\""),
         (Box::new(|o: &mut kvass_sidecar::Options| o.prometheus_url = "h:9090".to_owned()), "--prometheus.url=\"h:9090\""),

@@ -83,6 +83,7 @@ async fn a_refused_reload_is_repeated_until_confirmed() {
 #[tokio::test]
 async fn a_bad_file_leaves_the_old_configuration_in_force() {
     let world = World::new().await;
+    eventually("the first reload", async || world.prometheus.reload_count() == 1).await;
     let (_, before) = world.get("/api/v1/shard/runtimeinfo").await;
     let injected = world.read("out/injected.yml");
     std::fs::write(world.file("prometheus.yml"), "scrape_configs: [").unwrap();

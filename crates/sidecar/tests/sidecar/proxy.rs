@@ -78,7 +78,8 @@ impl Exporter {
 
 fn ok(content_type: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
+    format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+        .into_bytes()
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {
@@ -89,7 +90,8 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 
 const TEXT: &str = "text/plain; version=0.0.4";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nTransfer-Encoding: chunked\r\n\r\n";
-const MIXED: &str = "# TYPE keep_a gauge\nkeep_a{instance=\"own\",job=\"own\",x=\"1\"} 1\ndrop_c{x=\"1\"} 3\nbad line here\nkeep_d 1\n";
+const MIXED: &str =
+    "# TYPE keep_a gauge\nkeep_a{instance=\"own\",job=\"own\",x=\"1\"} 1\ndrop_c{x=\"1\"} 3\nbad line here\nkeep_d 1\n";
 const OPENMETRICS: &str = "# TYPE om counter\nom_total{a=\"b\"} 5 # {trace_id=\"abc\"} 1 1700000000.0\n# EOF\n";
 
 fn broken_exporter(path: &str) -> (Vec<u8>, Then) {
@@ -97,11 +99,17 @@ fn broken_exporter(path: &str) -> (Vec<u8>, Then) {
     match path.split('?').next().unwrap() {
         "/s/3/a" => (ok(TEXT, "a 1\nb 2\nc 3\n"), Then::Close),
         "/status/500" => (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops".to_vec(), Then::Close),
-        "/redirect" => (b"HTTP/1.1 302 Found\r\nLocation: /s/3/a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(), Then::Close),
-        "/badgzip" => {
-            (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\na 1\n".to_vec(), Then::Close)
+        "/redirect" => {
+            (b"HTTP/1.1 302 Found\r\nLocation: /s/3/a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(), Then::Close)
         }
-        "/truncate" => (format!("HTTP/1.1 200 OK\r\nContent-Type: {TEXT}\r\nContent-Length: 999999\r\n\r\n{lines}").into_bytes(), Then::Close),
+        "/badgzip" => (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\na 1\n".to_vec(),
+            Then::Close,
+        ),
+        "/truncate" => (
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {TEXT}\r\nContent-Length: 999999\r\n\r\n{lines}").into_bytes(),
+            Then::Close,
+        ),
         "/hangbody" => (format!("{CHUNKED}{:x}\r\n{lines}\r\n", lines.len()).into_bytes(), Then::Hang),
         "/hang" => (Vec::new(), Then::Hang),
         "/openmetrics" => (ok("application/openmetrics-text; version=1.0.0; charset=utf-8", OPENMETRICS), Then::Close),
@@ -151,7 +159,8 @@ async fn recorded_cases() {
     };
     for case in include_str!("../data/proxy-requests.jsonl").lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         let name = case["case"].as_str().unwrap();
-        let request = case["request"].as_str().unwrap().replace("127.0.0.1:9261", &exporter.address).replace("Seconds: 4", "Seconds: 1");
+        let request =
+            case["request"].as_str().unwrap().replace("127.0.0.1:9261", &exporter.address).replace("Seconds: 4", "Seconds: 1");
         let answer = world.raw(&request).await;
         let (status, whole, text) = expected(name);
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
@@ -212,7 +221,10 @@ async fn the_url_is_built_from_what_the_shard_was_told() {
     world.assign(&[probe]).await;
     assert_eq!(world.scrape(&exporter.address, "/probe", 1, "j").await.status, 200);
     let head = exporter.seen.lock().unwrap()[0].clone();
-    assert!(head.starts_with("GET /probe?match%5B%5D=x&module=c&module=b&target=https%3A%2F%2Fa.b%2F%3Fc%3Dd HTTP/1.1"), "{head}");
+    assert!(
+        head.starts_with("GET /probe?match%5B%5D=x&module=c&module=b&target=https%3A%2F%2Fa.b%2F%3Fc%3Dd HTTP/1.1"),
+        "{head}"
+    );
 }
 
 #[tokio::test]
@@ -282,7 +294,8 @@ async fn an_endless_body_is_aborted_then_read_without_forwarding_until_it_fits()
 #[tokio::test]
 async fn a_gzip_bomb_meets_the_limit_of_its_decoded_size() {
     let bomb = gzip(&b"a 1\n".repeat(1 << 20));
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bomb.len());
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bomb.len());
     let reply = [head.as_bytes(), &bomb].concat();
     let exporter = Exporter::new(move |_| (reply.clone(), Then::Close)).await;
     let world = World::new().await;

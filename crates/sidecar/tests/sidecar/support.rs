@@ -55,7 +55,10 @@ impl FakePrometheus {
         Router::new()
             .route("/-/reload", post(Self::reload))
             .route("/-/ready", get(|| async { "Prometheus Server is Ready.\n" }))
-            .route("/api/v1/status/tsdb", get(|| async { Json(json!({"status":"success","data":{"headStats":{"numSeries":5}}})) }))
+            .route(
+                "/api/v1/status/tsdb",
+                get(|| async { Json(json!({"status":"success","data":{"headStats":{"numSeries":5}}})) }),
+            )
             .route("/api/v1/status/buildinfo", get(Self::build_info))
             .route("/api/v1/targets", get(Self::targets))
             .fallback(Self::echo)
@@ -92,7 +95,8 @@ impl FakePrometheus {
             "headers": headers,
             "body": String::from_utf8_lossy(&body),
         });
-        (StatusCode::IM_A_TEAPOT, [("x-from", "prometheus"), ("connection", "x-private"), ("x-private", "1")], Json(seen)).into_response()
+        (StatusCode::IM_A_TEAPOT, [("x-from", "prometheus"), ("connection", "x-private"), ("x-private", "1")], Json(seen))
+            .into_response()
     }
 
     pub(crate) fn reload_count(&self) -> u32 {
