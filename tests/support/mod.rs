@@ -67,8 +67,18 @@ pub fn within<T>(limit: Duration, what: &str, mut check: impl AsyncFnMut() -> Re
     }
 }
 
+/// A client without pooled connections: every test has a runtime of its own.
+pub fn http() -> &'static reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(10));
+        builder.build().unwrap()
+    })
+}
+
 pub async fn get_json(url: &str) -> Result<Value, String> {
-    let response = reqwest::get(url).await.map_err(|e| format!("{url}: {e}"))?;
+    let response = http().get(url).send().await.map_err(|e| format!("{url}: {e}"))?;
     let status = response.status();
     let text = response.text().await.map_err(|e| format!("{url}: {e}"))?;
     if !status.is_success() {
@@ -155,8 +165,18 @@ impl Exporter {
 
     pub async fn start_slow(series: usize, delay: Duration) -> Exporter {
         let state = Arc::new(ExporterState { series: Mutex::new(series), delay, seen: Mutex::default() });
+        Self::serve("127.0.0.1:0", state).await
+    }
+
+    /// An exporter at an address that was `free_port()` before.
+    pub async fn start_at(address: &str, series: usize) -> Exporter {
+        let state = Arc::new(ExporterState { series: Mutex::new(series), delay: Duration::ZERO, seen: Mutex::default() });
+        Self::serve(address, state).await
+    }
+
+    async fn serve(address: &str, state: Arc<ExporterState>) -> Exporter {
         let router = Router::new().route("/metrics", get(expose)).with_state(Arc::clone(&state));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, router).await });
         Exporter { address, state }
@@ -169,6 +189,17 @@ impl Exporter {
     /// Scrapes by Prometheus (through a sidecar), not by exploring.
     pub fn scrapes(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap().iter().filter(|s| s.user_agent.starts_with("Prometheus/")).cloned().collect()
+    }
+
+    /// Requests that are no scrapes: exploring.
+    pub fn explores(&self) -> usize {
+        self.requests() - self.scrapes().len()
+    }
+
+    /// Scrapes since `start`, and now counted as one more: seconds since `start`.
+    pub fn scraped_at(&self, start: Instant) -> Vec<f64> {
+        let scrapes = self.scrapes();
+        scrapes.iter().filter(|s| s.at >= start).map(|s| (s.at - start).as_secs_f64()).chain([start.elapsed().as_secs_f64()]).collect()
     }
 
     /// Every request, exploring included.
@@ -240,6 +271,41 @@ impl Shard {
         self.sidecar = Some(Process::start(Path::new(env!("CARGO_BIN_EXE_kvass")), &args, &self.dir, "sidecar"));
     }
 
+    /// Starts `number` shards at the same time; each is ready, with no targets yet.
+    pub async fn start_many(world: &Path, number: usize, config_file: &Path) -> Vec<Shard> {
+        let starting = (0..number).map(|i| async move {
+            let shard = Shard::start(world, &format!("shard-{i}"), config_file).await;
+            shard.ready().await;
+            shard
+        });
+        futures::future::join_all(starting).await
+    }
+
+    /// Waits until the configuration is applied and Prometheus is ready.
+    #[track_caller]
+    pub fn ready(&self) -> impl Future<Output = ()> {
+        let url = format!("{}/-/ready", self.url());
+        eventually("shard is ready", async move || {
+            let response = http().get(&url).send().await.map_err(|e| e.to_string())?;
+            let ready = response.status().is_success();
+            let text = response.text().await.unwrap_or_default();
+            if ready { Ok(()) } else { Err(text) }
+        })
+    }
+
+    /// Hashes of the targets it reports, with their states.
+    pub async fn holds(&self) -> Result<BTreeMap<String, String>, String> {
+        let answer = get_json(&format!("{}/api/v1/shard/targets/status/", self.url())).await?;
+        let targets = answer["data"].as_object().ok_or(format!("no map: {answer}"))?;
+        Ok(targets.iter().map(|(hash, t)| (hash.clone(), t["TargetState"].as_str().unwrap_or_default().to_owned())).collect())
+    }
+
+    /// Instance to value of a query of this shard's Prometheus.
+    pub async fn by_instance(&self, promql: &str) -> Result<BTreeMap<String, f64>, String> {
+        let result = query(&self.prometheus_url(), promql).await?;
+        Ok(result.into_iter().map(|(labels, value)| (instance(&labels), value)).collect())
+    }
+
     /// Starts Prometheus once the sidecar has written its configuration.
     pub async fn start_prometheus(&mut self) {
         let injected = self.injected();
@@ -265,7 +331,7 @@ impl Shard {
 
     /// How often this shard's Prometheus has loaded its configuration.
     pub async fn reloads(&self) -> Result<f64, String> {
-        let text = reqwest::get(format!("{}/metrics", self.prometheus_url())).await.map_err(|e| e.to_string())?;
+        let text = http().get(format!("{}/metrics", self.prometheus_url())).send().await.map_err(|e| e.to_string())?;
         let text = text.text().await.map_err(|e| e.to_string())?;
         metric(&text, "prometheus_config_last_reload_success_timestamp_seconds").ok_or("no such metric".to_owned())
     }
@@ -295,11 +361,16 @@ impl Coordinator {
         let file = world.join("static-shards.yaml");
         let entries: String = shards.iter().map(|s| format!("  - {{id: {}, url: \"{}\"}}\n", s.name, s.url())).collect();
         fs::write(&file, format!("replicas:\n- shards:\n{entries}")).unwrap();
+        let static_file = format!("--shard.static-file={}", file.display());
+        let args: Vec<&str> = ["--shard.type=static", &static_file].into_iter().chain(args.iter().copied()).collect();
+        Self::start_with(world, config_file, &args)
+    }
+
+    /// A coordinator whose shards are what `args` say.
+    pub fn start_with(world: &Path, config_file: &Path, args: &[&str]) -> Coordinator {
         let port = free_port();
         let mut all = vec![
             "coordinator".to_owned(),
-            "--shard.type=static".to_owned(),
-            format!("--shard.static-file={}", file.display()),
             format!("--config.file={}", config_file.display()),
             format!("--web.address=127.0.0.1:{port}"),
         ];
@@ -355,8 +426,14 @@ impl Coordinator {
         get_json(&format!("{}/api/v1/coordinator/status", self.url())).await
     }
 
+    /// The only replica's shards, as the coordinator's status shows them.
+    pub async fn shards(&self) -> Result<Vec<Value>, String> {
+        let status = self.status().await?;
+        status["data"]["replicas"][0]["shards"].as_array().cloned().ok_or(format!("no replica: {status}"))
+    }
+
     pub async fn metrics(&self) -> String {
-        reqwest::get(format!("{}/metrics", self.url())).await.unwrap().text().await.unwrap()
+        http().get(format!("{}/metrics", self.url())).send().await.unwrap().text().await.unwrap()
     }
 }
 
@@ -377,6 +454,19 @@ pub async fn query(prometheus: &str, promql: &str) -> Result<BTreeMap<String, f6
             (series["metric"].to_string(), value)
         })
         .collect())
+}
+
+/// The label `instance` of a series as `query` and `samples` name it.
+pub fn instance(labels: &str) -> String {
+    let labels: Value = serde_json::from_str(labels).unwrap();
+    labels["instance"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Intervals without a scrape or sample: sum of max(0, round(gap ÷ interval) − 1) over the sorted times.
+pub fn missing_intervals(times: &[f64], interval: f64) -> u32 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times.windows(2).map(|w| ((w[1] - w[0]) / interval).round().max(1.0) as u32 - 1).sum()
 }
 
 /// The samples of a range vector: series to (time in seconds, value).

@@ -19,9 +19,9 @@ fn rules(rules: &[(&str, &str, &str, &str)]) -> Arc<Vec<RelabelConfig>> {
             target_label: text(target),
             ..Rule::default()
         };
-        RelabelConfig::new(rule, PrometheusLine::V3, NameScheme::Utf8).unwrap()
+        RelabelConfig::new(rule, PrometheusLine::V3, NameScheme::Utf8)
     };
-    Arc::new(rules.iter().map(rule).collect())
+    Arc::new(rules.iter().flat_map(rule).collect())
 }
 
 const BODY: &[u8] = b"# TYPE a counter\na{code=\"200\"} 1\na{code=\"500\"} 1\nb 1\n# TYPE h histogram\nh_bucket{le=\"1\"} 1\n";
