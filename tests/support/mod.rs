@@ -119,6 +119,13 @@ impl Process {
         assert!(status.success());
     }
 
+    /// Sends a signal unless the process was seen to end.
+    pub fn signal_if_running(&self, signal: &str) {
+        if self.child.id().is_some() {
+            self.signal(signal);
+        }
+    }
+
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
@@ -199,7 +206,12 @@ impl Exporter {
     /// Scrapes since `start`, and now counted as one more: seconds since `start`.
     pub fn scraped_at(&self, start: Instant) -> Vec<f64> {
         let scrapes = self.scrapes();
-        scrapes.iter().filter(|s| s.at >= start).map(|s| (s.at - start).as_secs_f64()).chain([start.elapsed().as_secs_f64()]).collect()
+        scrapes
+            .iter()
+            .filter(|s| s.at >= start)
+            .map(|s| (s.at - start).as_secs_f64())
+            .chain([start.elapsed().as_secs_f64()])
+            .collect()
     }
 
     /// Every request, exploring included.
@@ -231,6 +243,7 @@ pub struct Shard {
     proxy_port: u16,
     config_file: PathBuf,
     pub sidecar_args: Vec<String>,
+    pub prometheus_args: Vec<String>,
 }
 
 impl Shard {
@@ -245,6 +258,7 @@ impl Shard {
             proxy_port: free_port(),
             config_file: config_file.to_owned(),
             sidecar_args: Vec::new(),
+            prometheus_args: Vec::new(),
         }
     }
 
@@ -310,7 +324,7 @@ impl Shard {
     pub async fn start_prometheus(&mut self) {
         let injected = self.injected();
         eventually("injected configuration", async || injected.exists().then_some(()).ok_or("no file yet".to_owned())).await;
-        self.prometheus = Some(start_prometheus(&self.dir, &injected, self.prometheus_port));
+        self.prometheus = Some(start_prometheus_with(&self.dir, &injected, self.prometheus_port, &self.prometheus_args));
     }
 
     pub fn injected(&self) -> PathBuf {
@@ -339,13 +353,23 @@ impl Shard {
 
 /// Starts a Prometheus on `port`.
 pub fn start_prometheus(dir: &Path, config: &Path, port: u16) -> Process {
-    let args = [
+    start_prometheus_with(dir, config, port, &[])
+}
+
+/// Starts a Prometheus on `port` with arguments of the story's own.
+pub fn start_prometheus_with(dir: &Path, config: &Path, port: u16, more: &[String]) -> Process {
+    Process::start(prometheus_binary(), &prometheus_args(dir, config, port, more), dir, "prometheus")
+}
+
+pub fn prometheus_args(dir: &Path, config: &Path, port: u16, more: &[String]) -> Vec<String> {
+    let mut args = vec![
         format!("--config.file={}", config.display()),
         format!("--storage.tsdb.path={}", dir.join("data").display()),
         format!("--web.listen-address=127.0.0.1:{port}"),
         "--web.enable-lifecycle".to_owned(),
     ];
-    Process::start(prometheus_binary(), &args, dir, "prometheus")
+    args.extend_from_slice(more);
+    args
 }
 
 /// A coordinator with static shards.

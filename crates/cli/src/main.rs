@@ -4,6 +4,8 @@
 mod demo;
 mod flags;
 mod generator;
+#[cfg(test)]
+mod manifests;
 mod options;
 
 use std::{

@@ -161,11 +161,13 @@ impl Coordinator {
         );
         let mut following = tokio::task::JoinSet::new();
         let config_file = Arc::clone(&shared.config_file);
-        following.spawn(async move { config_file.follow(FileWatcher::new()).await });
+        let watcher = FileWatcher::new();
+        let for_config = Arc::clone(&watcher);
+        following.spawn(async move { config_file.follow(for_config).await });
         let config_file = Arc::clone(&shared.config_file);
         following.spawn(reload_on_hangup(config_file));
 
-        let mut control = ControlLoop::new(Arc::clone(&shared), manager, news);
+        let mut control = ControlLoop::new(Arc::clone(&shared), manager, news, watcher);
         tokio::select! {
             () = shutdown => {}
             () = control.run() => {}
@@ -189,13 +191,14 @@ struct ControlLoop {
 }
 
 impl ControlLoop {
-    fn new(shared: Arc<Shared>, manager: ShardManager, news: Arc<Notify>) -> Self {
+    fn new(shared: Arc<Shared>, manager: ShardManager, news: Arc<Notify>, watcher: Arc<FileWatcher>) -> Self {
         let options = &shared.options;
-        let discovery = Manager::new(DiscoveryOptions {
+        let discovery_options = DiscoveryOptions {
             keep_alive: options.discovery_keep_alive,
             scrape_proxy: options.scrape_proxy.clone(),
             http2: options.http2,
-        });
+        };
+        let discovery = Manager::with_file_watcher(discovery_options, watcher);
         let client_options = ClientOptions {
             keep_alive: options.scrape_keep_alive,
             scrape_proxy: options.scrape_proxy.clone(),

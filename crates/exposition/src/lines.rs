@@ -224,7 +224,8 @@ impl Lines {
 
     fn account(&mut self) -> Result<(), Problem> {
         let admitted = self.judge.admit(&self.labels)?;
-        self.tally.add(self.labels.metric_name(), SeriesCount { series: u64::from(admitted), total: 1 });
+        let name = if self.judge.options().per_metric { self.labels.metric_name() } else { "" };
+        self.tally.add(name, SeriesCount { series: u64::from(admitted), total: 1 });
         Ok(())
     }
 }

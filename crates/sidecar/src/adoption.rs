@@ -73,5 +73,5 @@ async fn ask(shard: &Shard, client: &ShardClient) -> Result<Option<Adopted>, kva
     let own = shard.origin.hash();
     let Some(config) = shard.origin.current().filter(|_| !own.is_empty()) else { return Ok(None) };
     let equal = matches!((hash_of_text(&theirs.yaml), hash_of_text(config.text())), (Ok(a), Ok(b)) if a == b);
-    Ok(equal.then(|| Adopted { own, theirs: info.config_hash }))
+    Ok(equal.then_some(Adopted { own, theirs: info.config_hash }))
 }

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,7 +16,10 @@ use kvass_model::PrometheusLine;
 use kvass_service::{ConfigFile, LoadError, ReloadState, config_file};
 use tokio::sync::watch;
 
-use crate::store::{Store, StoreError};
+use crate::{
+    lock,
+    store::{Store, StoreError},
+};
 
 /// What Prometheus runs with until a configuration is pushed; the text is the original's.
 const PLACEHOLDER: &str = "\nglobal:\n  external_labels:\n    status: default\n";
@@ -144,6 +147,8 @@ pub(crate) struct Pushed {
     is_placeholder: AtomicBool,
     state: ArcSwap<ReloadState>,
     text: ArcSwapOption<String>,
+    /// What is kept and what is in force must come from the same push.
+    pushing: Mutex<()>,
 }
 
 impl Pushed {
@@ -156,6 +161,7 @@ impl Pushed {
             is_placeholder: AtomicBool::new(true),
             state: ArcSwap::default(),
             text: ArcSwapOption::empty(),
+            pushing: Mutex::default(),
         }
     }
 
@@ -176,6 +182,7 @@ impl Pushed {
     }
 
     fn push(&self, text: &str) -> Result<(), PushError> {
+        let _pushing = lock(&self.pushing);
         if self.text.load().as_deref().is_some_and(|current| current == text) {
             return Ok(());
         }

@@ -156,7 +156,7 @@ fn not_found(reason: String) -> Refusal {
 /// Counting series until the body turns out to be one that Prometheus rejects. It is handed on all the
 /// same: Prometheus judges for itself.
 enum Counting {
-    Counting(Box<SeriesCounter>),
+    Running(Box<SeriesCounter>),
     /// Nothing came yet that Prometheus would look at.
     Unparsable(String),
     Rejected(String),
@@ -166,14 +166,14 @@ impl Counting {
     fn new(client: &JobClient, labels: &Labels, content_type: Option<&HeaderValue>, shard: &Shard) -> Self {
         let content_type = content_type.and_then(|value| value.to_str().ok());
         match client.count_options(labels, content_type, shard.line()) {
-            Ok(options) => Counting::Counting(Box::new(SeriesCounter::new(options))),
+            Ok(options) => Counting::Running(Box::new(SeriesCounter::new(options))),
             Err(error) => Counting::Unparsable(error.to_string()),
         }
     }
 
     fn push(&mut self, chunk: &[u8]) {
         let rejected = match self {
-            Counting::Counting(counter) => counter.push(chunk).err().map(|error| error.to_string()),
+            Counting::Running(counter) => counter.push(chunk).err().map(|error| error.to_string()),
             Counting::Unparsable(reason) => Some(std::mem::take(reason)),
             Counting::Rejected(_) => None,
         };
@@ -184,7 +184,7 @@ impl Counting {
 
     fn finish(self) -> Result<SeriesCount, String> {
         match self {
-            Counting::Counting(counter) => counter.finish().map(|counts| counts.count).map_err(|error| error.to_string()),
+            Counting::Running(counter) => counter.finish().map(|counts| counts.count).map_err(|error| error.to_string()),
             // An empty body is a good scrape whatever its type.
             Counting::Unparsable(_) => Ok(SeriesCount::default()),
             Counting::Rejected(reason) => Err(reason),

@@ -40,7 +40,7 @@ impl Visibility {
         for (job, hashes) in expected {
             let unseen = hashes.iter().filter(|hash| !listed.contains(hash)).count();
             sight.unseen_targets += unseen;
-            if unseen == 0 || unseen < hashes.len() {
+            if unseen < hashes.len() {
                 continue;
             }
             let since = self.unseen_since.get(job).copied().unwrap_or(now);

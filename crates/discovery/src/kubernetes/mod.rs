@@ -4,6 +4,7 @@ mod access;
 mod metadata;
 mod pod;
 mod pods;
+mod store;
 mod watch;
 
 pub(crate) use pods::run;

@@ -88,16 +88,16 @@ impl Watches {
     }
 
     fn errors(&self) -> Vec<String> {
-        let pods = self.pods.iter().filter_map(Subscription::error);
-        let nodes = self.nodes.iter().filter_map(Subscription::error);
-        let namespaces = self.namespaces.iter().filter_map(Subscription::error);
+        let pods = self.pods.iter().filter_map(|watch| watch.store().error());
+        let nodes = self.nodes.iter().filter_map(|watch| watch.store().error());
+        let namespaces = self.namespaces.iter().filter_map(|watch| watch.store().error());
         pods.chain(nodes).chain(namespaces).collect()
     }
 
     fn synced(&self) -> bool {
-        self.pods.iter().all(Subscription::synced)
-            && self.nodes.iter().all(Subscription::synced)
-            && self.namespaces.iter().all(Subscription::synced)
+        self.pods.iter().all(|watch| watch.store().synced())
+            && self.nodes.iter().all(|watch| watch.store().synced())
+            && self.namespaces.iter().all(|watch| watch.store().synced())
     }
 
     /// Brings the groups of all pods up to date that changed, or whose node or namespace did.
@@ -108,10 +108,10 @@ impl Watches {
         for pods in &self.pods {
             let mut changed = pods.take_changed();
             if !nodes.is_empty() || !namespaces.is_empty() {
-                changed.extend(pods.keys_where(|pod| nodes.contains(&pod.node) || namespaces.contains(&pod.namespace)));
+                changed.extend(pods.store().keys_where(|pod| nodes.contains(&pod.node) || namespaces.contains(&pod.namespace)));
             }
             groups.extend(changed.into_iter().map(|key| {
-                let group = pods.get(&key).and_then(|pod| self.group(&pod));
+                let group = pods.store().get(&key).and_then(|pod| self.group(&pod));
                 (format!("pod/{key}"), group)
             }));
         }
@@ -120,11 +120,11 @@ impl Watches {
 
     /// The group of a pod with what its node and namespace add to it.
     fn group(&self, pod: &PodEntry) -> Option<Arc<TargetGroup>> {
-        let node = self.nodes.as_ref().and_then(|nodes| nodes.get(&pod.node));
+        let node = self.nodes.as_ref().and_then(|nodes| nodes.store().get(&pod.node));
         if self.nodes.is_some() && self.selected_nodes_only && node.is_none() {
             return None;
         }
-        let namespace = self.namespaces.as_ref().and_then(|namespaces| namespaces.get(&pod.namespace));
+        let namespace = self.namespaces.as_ref().and_then(|namespaces| namespaces.store().get(&pod.namespace));
         if node.is_none() && namespace.is_none() {
             return Some(Arc::clone(&pod.group));
         }

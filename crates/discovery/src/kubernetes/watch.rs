@@ -4,7 +4,7 @@
 //! pause, repeats failing lists at a constant rate, and cannot resume a watch with a new client.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     convert::Infallible,
     fmt::Debug,
     pin::pin,
@@ -28,6 +28,7 @@ use super::{
     access::{Access, AccessError},
     metadata::{Namespace, Node},
     pod::Pod,
+    store::{ChangedKeys, Store},
 };
 use crate::{
     backoff::Backoff,
@@ -124,7 +125,7 @@ impl<K: Watched> Default for Registry<K> {
 /// A watch, for as long as anybody is subscribed to it.
 #[derive(Debug)]
 pub(crate) struct SharedWatch<K: Watched> {
-    store: Arc<Store<K>>,
+    store: Arc<Store<K::Entry>>,
     _task: Task,
 }
 
@@ -132,128 +133,18 @@ pub(crate) struct SharedWatch<K: Watched> {
 #[derive(Debug)]
 pub(crate) struct Subscription<K: Watched> {
     watch: Arc<SharedWatch<K>>,
-    changed: Arc<Mutex<BTreeSet<String>>>,
+    changed: Arc<ChangedKeys>,
 }
 
 impl<K: Watched> Subscription<K> {
     /// The keys of the objects that came, changed or went since this was last asked.
     pub(crate) fn take_changed(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *lock(&self.changed))
+        self.changed.take()
     }
 
-    /// The object of that key, if it exists.
-    pub(crate) fn get(&self, key: &str) -> Option<Arc<K::Entry>> {
-        lock(&self.watch.store.0).objects.get(key).cloned()
-    }
-
-    /// The keys of the objects for which `holds`.
-    pub(crate) fn keys_where(&self, mut holds: impl FnMut(&K::Entry) -> bool) -> Vec<String> {
-        let state = lock(&self.watch.store.0);
-        state.objects.iter().filter(|(_, entry)| holds(entry)).map(|(key, _)| key.clone()).collect()
-    }
-
-    /// Whether all objects were ever listed.
-    pub(crate) fn synced(&self) -> bool {
-        lock(&self.watch.store.0).synced
-    }
-
-    /// What is wrong at present.
-    pub(crate) fn error(&self) -> Option<String> {
-        lock(&self.watch.store.0).error.clone()
-    }
-}
-
-/// The objects of a watch. They stay while the server cannot be reached.
-#[derive(Debug)]
-struct Store<K: Watched>(Mutex<StoreState<K::Entry>>);
-
-#[derive(Debug)]
-struct StoreState<E> {
-    objects: HashMap<String, Arc<E>>,
-    synced: bool,
-    error: Option<String>,
-    subscribers: Vec<(Weak<Mutex<BTreeSet<String>>>, Arc<Notify>)>,
-}
-
-impl<K: Watched> Default for Store<K> {
-    fn default() -> Self {
-        Store(Mutex::new(StoreState { objects: HashMap::new(), synced: false, error: None, subscribers: Vec::new() }))
-    }
-}
-
-impl<K: Watched> Store<K> {
-    /// A set that collects the keys of changed objects, beginning with all there are.
-    fn subscribe(&self, wake: &Arc<Notify>) -> Arc<Mutex<BTreeSet<String>>> {
-        let mut state = lock(&self.0);
-        let changed = Arc::new(Mutex::new(state.objects.keys().cloned().collect()));
-        state.subscribers.push((Arc::downgrade(&changed), Arc::clone(wake)));
-        wake.notify_one();
-        changed
-    }
-
-    /// Everything there is, after a list: what is missing was deleted unheard.
-    fn replace(&self, objects: &[K]) {
-        let mut state = lock(&self.0);
-        let mut gone: BTreeSet<String> = state.objects.keys().cloned().collect();
-        let mut changed = BTreeSet::new();
-        for object in objects {
-            let key = key(object);
-            gone.remove(&key);
-            if state.set(key.clone(), object.entry()) {
-                changed.insert(key);
-            }
-        }
-        for key in &gone {
-            state.objects.remove(key);
-        }
-        changed.extend(gone);
-        state.synced = true;
-        state.error = None;
-        state.notify(&changed);
-    }
-
-    fn apply(&self, object: &K) {
-        let (key, entry) = (key(object), object.entry());
-        let mut state = lock(&self.0);
-        if state.set(key.clone(), entry) {
-            state.notify(&[key].into());
-        }
-    }
-
-    fn delete(&self, object: &K) {
-        let key = key(object);
-        let mut state = lock(&self.0);
-        if state.objects.remove(&key).is_some() {
-            state.notify(&[key].into());
-        }
-    }
-
-    fn set_error(&self, error: Option<String>) {
-        let mut state = lock(&self.0);
-        if state.error != error {
-            state.error = error;
-            state.notify(&BTreeSet::new());
-        }
-    }
-}
-
-impl<E: PartialEq> StoreState<E> {
-    /// Whether this changed anything.
-    fn set(&mut self, key: String, entry: E) -> bool {
-        let changed = self.objects.get(&key).is_none_or(|old| **old != entry);
-        if changed {
-            self.objects.insert(key, Arc::new(entry));
-        }
-        changed
-    }
-
-    fn notify(&mut self, keys: &BTreeSet<String>) {
-        self.subscribers.retain(|(changed, wake)| {
-            let Some(changed) = changed.upgrade() else { return false };
-            lock(&changed).extend(keys.iter().cloned());
-            wake.notify_one();
-            true
-        });
+    /// What is known from the watch.
+    pub(crate) fn store(&self) -> &Store<K::Entry> {
+        &self.watch.store
     }
 }
 
@@ -290,7 +181,7 @@ enum WatchEnd {
 struct Follower<K: Watched> {
     scope: Scope,
     client_options: ClientOptions,
-    store: Arc<Store<K>>,
+    store: Arc<Store<K::Entry>>,
     /// Where the watch is to be resumed; `None` means list first.
     version: Option<String>,
     backoff: Backoff,
@@ -298,7 +189,7 @@ struct Follower<K: Watched> {
 }
 
 impl<K: Watched> Follower<K> {
-    fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K>>) -> Self {
+    fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>) -> Self {
         Follower { scope, client_options, store, version: None, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), failures: 0 }
     }
 
@@ -349,7 +240,7 @@ impl<K: Watched> Follower<K> {
         };
         let list = timeout(LIST_LIMIT, api.list(&params)).await.map_err(|_| WatchError::Timeout(LIST_LIMIT))??;
         let version = list.metadata.resource_version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
-        self.store.replace(&list.items);
+        self.store.replace(list.items.iter().map(|object| (key(object), object.entry())));
         self.version = Some(version.clone());
         Ok(version)
     }
@@ -374,11 +265,11 @@ impl<K: Watched> Follower<K> {
             let Some(event) = event else { break };
             match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    self.store.apply(&object);
+                    self.store.apply(key(&object), object.entry());
                     self.advance(object.meta().resource_version.clone());
                 }
                 WatchEvent::Deleted(object) => {
-                    self.store.delete(&object);
+                    self.store.delete(key(&object));
                     self.advance(object.meta().resource_version.clone());
                 }
                 WatchEvent::Bookmark(bookmark) => self.advance(Some(bookmark.metadata.resource_version)),

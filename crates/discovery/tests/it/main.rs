@@ -1,5 +1,7 @@
 //! Discovery as others use it: jobs in, snapshots and targets out.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests end that way")]
+
 mod common;
 mod fake_api_server;
 mod file_sd;

@@ -188,3 +188,26 @@ async fn self_monitor_external_labels_and_direct_scrapes() {
     }
     assert!(!injected.contains("proxy_url"), "{injected}");
 }
+
+#[tokio::test]
+#[ignore = "waits the thirty seconds that Prometheus is given to see its files"]
+async fn files_that_prometheus_does_not_see_are_given_up_for_http() {
+    let world = World::new().await;
+    world.assign(&[target(1, "h:1", "/m")]).await;
+    tokio::time::sleep(std::time::Duration::from_secs(25)).await;
+    assert!(world.read("out/injected.yml").contains("file_sd_configs"));
+    eventually("http instead", async || world.read("out/injected.yml").contains("/api/v1/shard/http_sd/?job=j")).await;
+    eventually("the second reload", async || world.prometheus.reload_count() == 2).await;
+    let metrics = world.text("/metrics").await;
+    for line in [
+        "kvass_sidecar_inotify_fallbacks_total 1",
+        "kvass_sidecar_target_delivery{form=\"http\"} 1",
+        "kvass_sidecar_targets_unseen 1",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} not in\n{metrics}");
+    }
+    eventually("the files go", async || !world.file("out/injected_targets/j.json").exists()).await;
+    // Seen by http: nothing is missed any longer.
+    world.prometheus.listed.lock().unwrap().insert(1);
+    eventually("it is seen", async || world.text("/metrics").await.contains("\nkvass_sidecar_targets_unseen 0\n")).await;
+}

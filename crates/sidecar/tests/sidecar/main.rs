@@ -1,5 +1,8 @@
 //! A whole sidecar in this process, between a Prometheus and exporters that are played by the tests.
 
+// Helpers of tests are tests, which the lints do not see.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod api;
 mod lifecycle;
 mod pass_through;
