@@ -333,7 +333,7 @@ async fn a_config_map_is_followed() {
         Coordinator::start(world.path(), &config, &[&shards[0]], &["--coordinator.interval=2s", "--shard.max-series=1000"]);
     eventually("a first cycle", async || coordinator.shards().await.map(drop)).await;
     let hash = async || Ok::<_, String>(coordinator.status().await?["data"]["config"]["hash"].to_string());
-    let before = hash().await.unwrap();
+    let mut before = hash().await.unwrap();
 
     for (step, (name, regex)) in [("..second", "2"), ("..third", "3")].into_iter().enumerate() {
         let swapped = Instant::now();
@@ -349,9 +349,10 @@ async fn a_config_map_is_followed() {
             }
         })
         .await;
-        eventually("the coordinator follows, and they agree", async || {
+        before = eventually("the coordinator follows, and they agree", async || {
             let shown = coordinator.shards().await?;
-            if hash().await? != before && shown[0]["state"] == "changeable" { Ok(()) } else { Err(format!("{shown:?}")) }
+            let now = hash().await?;
+            if now != before && shown[0]["state"] == "changeable" { Ok(now) } else { Err(format!("{shown:?}")) }
         })
         .await;
         println!("symlink swap {} followed in {:.2} s", step + 1, swapped.elapsed().as_secs_f64());

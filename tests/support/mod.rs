@@ -2,7 +2,7 @@
 //! own that remember who scraped them when. Everything runs on loopback, below one temporary folder, and
 //! ends with the test.
 
-#![allow(dead_code)] // every story uses its own part of this
+#![allow(dead_code, unreachable_pub)] // every story uses its own part of this
 
 use std::{
     collections::BTreeMap,

@@ -125,6 +125,11 @@ fn job_targets(
     {
         return Arc::clone(before);
     }
+    if before.is_none_or(|before| before.unsupported != found.unsupported) {
+        for section in &found.unsupported {
+            tracing::warn!(job = %config.job_name, %section, "service discovery not supported, its targets are not found");
+        }
+    }
     let resolved = resolve(config, &found.groups, line);
     let mut active = resolved.active;
     let mut retained = 0;

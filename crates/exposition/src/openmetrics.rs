@@ -129,7 +129,11 @@ fn read_sample(
 fn read_exemplar(cursor: &mut Cursor<'_>, grammar: &Grammar, exemplar: &mut Sample) -> Result<(), Stop> {
     exemplar.reset();
     let grammar = Grammar { quoted_metric_name: false, line_feeds_in_names: false, ..*grammar };
+    let start = cursor.position();
     exemplar.read_labels(cursor, &grammar, true)?;
+    if cursor.bytes(Span { start, end: cursor.position() }).contains(&0) {
+        return Err(Stop::Bad("no NUL byte in the labels of an exemplar"));
+    }
     let value = spaced_token(cursor, "a space and a value after the labels of an exemplar")?;
     exemplar.set_value(cursor.bytes(value), &grammar)?;
     if cursor.peek()? == b' ' {

@@ -51,6 +51,7 @@ fn accepted_by_both() {
         (1, "a{} 1\n"),
         (1, "a{b=\"c\",d=\"e\"} 1\n"),
         (1, "a{b=\"x\\\"}\\n\"} 1\n"),
+        (1, "a{b=\"\0\"} 1\n"),
         (4, "a 1 1.5\na 1 -1\na 1 1e3\na 1 .5\n"),
         (1, "a_total 1 # {} 1\n"),
         (1, "a_bucket{le=\"1\"} 1 2 # {b=\"c\"} 1 1.5\n"),
@@ -103,6 +104,7 @@ fn rejected_by_both() {
         "a_total 1 #{b=\"c\"} 1\n",
         "a_total 1  # {b=\"c\"} 1\n",
         "a_total 1 # {\"b\"} 1\n",
+        "a_total 1 # {b=\"\0\"} 1\n",
     ] {
         check(body, [None; 2]);
     }

@@ -68,7 +68,9 @@ impl Growth {
         let coming = coming(working, floor);
         let (allowed, barrier) = allowed(working, floor);
         let mut items = working.short.clone();
-        items.sort_by_cached_key(|item| (item.behind_gate, Reverse(limits.weight(item.count)), item.target));
+        items.sort_by_cached_key(|item| {
+            (item.behind_gate, limits.too_big(item.count), Reverse(limits.weight(item.count)), item.target)
+        });
 
         let mut bins: Vec<Room> = vec![Room::default(); coming.min(items.len())];
         let mut added = 0;
@@ -122,6 +124,11 @@ fn coming(working: &Working<'_>, floor: u32) -> usize {
     } else {
         pending
     }
+}
+
+/// Whether any shard may be added at all.
+pub(crate) fn can_grow(working: &Working<'_>) -> bool {
+    allowed(working, floor(working)).0 > 0
 }
 
 /// How many shards may be added, and what keeps more from being added.
