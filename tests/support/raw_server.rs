@@ -18,31 +18,31 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// Path and query, as sent.
-    pub target: String,
+    pub(crate) target: String,
     /// By name in lower case.
-    pub headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 impl Request {
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map(String::as_str).unwrap_or_default()
     }
 }
 
 /// The connection of one request; ends when dropped.
-pub enum Connection {
+pub(crate) enum Connection {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Connection {
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         match self {
             Connection::Plain(stream) => stream.write_all(bytes.as_ref()).await,
             Connection::Tls(stream) => {
@@ -53,14 +53,14 @@ impl Connection {
     }
 
     /// A whole answer.
-    pub async fn answer(mut self, status: &str, headers: &str, body: &[u8]) -> io::Result<()> {
+    pub(crate) async fn answer(mut self, status: &str, headers: &str, body: &[u8]) -> io::Result<()> {
         let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         self.send(head).await?;
         self.send(body).await?;
         self.end().await
     }
 
-    pub async fn end(mut self) -> io::Result<()> {
+    pub(crate) async fn end(mut self) -> io::Result<()> {
         match &mut self {
             Connection::Plain(stream) => stream.shutdown().await,
             Connection::Tls(stream) => stream.shutdown().await,
@@ -68,7 +68,7 @@ impl Connection {
     }
 
     /// Ends with a reset instead of an orderly end.
-    pub fn reset(self) -> io::Result<()> {
+    pub(crate) fn reset(self) -> io::Result<()> {
         match &self {
             Connection::Plain(stream) => stream.set_zero_linger(),
             Connection::Tls(stream) => stream.get_ref().0.set_zero_linger(),
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Stays silent for longer than any scrape waits.
-    pub async fn hang(self) -> io::Result<()> {
+    pub(crate) async fn hang(self) -> io::Result<()> {
         tokio::time::sleep(Duration::from_secs(600)).await;
         drop(self);
         Ok(())
@@ -104,7 +104,7 @@ impl Connection {
 }
 
 /// Serves until the test ends; returns the address. Errors of connections are the clients' affair.
-pub async fn serve<H, F>(tls: Option<ServerConfig>, handler: H) -> String
+pub(crate) async fn serve<H, F>(tls: Option<ServerConfig>, handler: H) -> String
 where
     H: Fn(Request, Connection) -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<()>> + Send,
@@ -130,13 +130,13 @@ where
 }
 
 /// A certificate authority of the test's own.
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub pem: String,
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    pub fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "authority of a story");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -146,7 +146,7 @@ impl Authority {
     }
 
     /// A server with a certificate for `name`.
-    pub fn server(&self, name: &str) -> ServerConfig {
+    pub(crate) fn server(&self, name: &str) -> ServerConfig {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
         let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];

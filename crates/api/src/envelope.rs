@@ -78,10 +78,7 @@ pub fn ok<T: Serialize>(data: T) -> Response {
 
 /// A successful answer without a result.
 pub fn ok_empty() -> Response {
-    json_response(
-        StatusCode::OK,
-        &Envelope::<()> { error_type: None, error: None, data: None, status: "success".to_owned() },
-    )
+    json_response(StatusCode::OK, &Envelope::<()> { error_type: None, error: None, data: None, status: "success".to_owned() })
 }
 
 /// Reads a JSON request body as Go does (member names in any case), or answers 400.
@@ -92,7 +89,9 @@ pub fn json_body<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiEr
 fn json_response<T: Serialize>(status: StatusCode, value: &T) -> Response {
     let (status, text) = match serde_json::to_string(value) {
         Ok(text) => (status, escape_html(text)),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{{\"status\":\"error\",\"error\":\"encode answer: {error}\"}}")),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{{\"status\":\"error\",\"error\":\"encode answer: {error}\"}}"))
+        }
     };
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;

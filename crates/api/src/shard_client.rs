@@ -157,8 +157,11 @@ impl ShardClient {
     }
 
     async fn send<B: Serialize>(&self, method: Method, path: &str, body: Option<&B>) -> Result<Vec<u8>, ClientError> {
-        let unreachable =
-            |source: reqwest::Error| ClientError::Unreachable { method: method.clone(), path: path.to_owned(), source: source.without_url() };
+        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
+            method: method.clone(),
+            path: path.to_owned(),
+            source: source.without_url(),
+        };
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(body) = body {
             request = request.json(body);

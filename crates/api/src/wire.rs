@@ -262,8 +262,20 @@ fn null_as_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'d
 /// Member names whose case Go ignores when it reads them. Maps keyed by labels or jobs are not among
 /// their parents' keys, so only exact members of the types above are renamed.
 const MEMBERS: &[&str] = &[
-    "Targets", "IdleAt", "hash", "labels", "series", "totalSeries", "TargetState", "headSeries", "processSeries", "ConfigHash",
-    "IdleStartAt", "stopScrapeReason", "rawContent", "yaml",
+    "Targets",
+    "IdleAt",
+    "hash",
+    "labels",
+    "series",
+    "totalSeries",
+    "TargetState",
+    "headSeries",
+    "processSeries",
+    "ConfigHash",
+    "IdleStartAt",
+    "stopScrapeReason",
+    "rawContent",
+    "yaml",
 ];
 
 /// Reads JSON as Go does: member names of the outer object, and of the targets inside `Targets`,

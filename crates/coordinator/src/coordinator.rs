@@ -33,6 +33,10 @@ use crate::{
 
 /// How long news is collected before it is acted on.
 const GATHER: Duration = Duration::from_millis(50);
+/// Least time from the start of one cycle to the start of the next, so that a flood of news does not
+/// become a flood of requests to shards and the API server. The first news after a quiet while waits for
+/// nothing but [`GATHER`].
+const LEAST_GAP: Duration = Duration::from_millis(500);
 /// Rhythm while something is under way.
 const SOON: Duration = Duration::from_secs(1);
 /// Longest time any single call to a shard may take.
@@ -248,6 +252,7 @@ impl ControlLoop {
                 _ = discovered.changed() => {}
             }
             tokio::time::sleep(GATHER).await;
+            tokio::time::sleep_until(started + LEAST_GAP.min(self.shared.options.interval)).await;
         }
     }
 

@@ -78,7 +78,13 @@ impl Cycles {
         Ok(pace)
     }
 
-    async fn one_replica(&mut self, replica: &Replica, config: &Arc<Config>, published: &mut Published, started: Instant) -> Pace {
+    async fn one_replica(
+        &mut self,
+        replica: &Replica,
+        config: &Arc<Config>,
+        published: &mut Published,
+        started: Instant,
+    ) -> Pace {
         let mut memory = self.replicas.remove(&replica.id).unwrap_or_default();
         let shared = Arc::clone(&self.shared);
         let catalog = shared.catalog.load_full();
@@ -193,14 +199,18 @@ impl Cycles {
             let client = ShardClient::new(shard.url.as_ref()?, self.http.clone());
             let planned = plan.shards.get(ordinal);
             let list = planned.filter(|planned| planned.changed).map(|planned| target_list(planned, catalog));
-            let push_reason = decided && shard.is_readable() && shard.pushed_stop_reason.as_ref() != Some(&extra.stop_scrape_reason);
+            let push_reason =
+                decided && shard.is_readable() && shard.pushed_stop_reason.as_ref() != Some(&extra.stop_scrape_reason);
             let extra = push_reason.then(|| extra.clone());
             Some(async move {
                 if let Some(list) = list {
                     match client.update_targets(&list).await {
                         Ok(()) => {
-                            shard.remembered =
-                                planned.into_iter().flat_map(|p| &p.targets).map(|(hash, target)| (*hash, target.count)).collect();
+                            shard.remembered = planned
+                                .into_iter()
+                                .flat_map(|p| &p.targets)
+                                .map(|(hash, target)| (*hash, target.count))
+                                .collect();
                         }
                         Err(error) => tracing::warn!(shard = %shard.name, error = %chain(&error), "target list not taken"),
                     }

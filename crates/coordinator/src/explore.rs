@@ -97,7 +97,13 @@ impl Explorer {
         match result {
             Ok(counts) => {
                 tracing::debug!(job = %target.job, url = %target.url, series = counts.count.series, total = counts.count.total, "explored");
-                ScrapeStatus { health: Health::Up, last_scrape, last_scrape_duration, count: counts.count, ..ScrapeStatus::default() }
+                ScrapeStatus {
+                    health: Health::Up,
+                    last_scrape,
+                    last_scrape_duration,
+                    count: counts.count,
+                    ..ScrapeStatus::default()
+                }
             }
             Err(error) => {
                 let last_error = kvass_service::config_file::chain(&error);

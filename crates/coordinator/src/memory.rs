@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a cycle waits for shards that answered the last time.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits for those that did not, once the others have answered.
 const IMPATIENCE: Duration = Duration::from_millis(200);
 

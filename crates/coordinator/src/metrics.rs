@@ -121,22 +121,66 @@ impl CoordinatorMetrics {
             r.register("kvass_coordinator_scalings", "Changes of the number of shards by reason", h.scalings.clone());
             r.register("kvass_coordinator_unassigned_targets", "Targets without a shard by reason", h.unassigned.clone());
             r.register("kvass_coordinator_need_series", "Series for which no shard has room", h.need_series.clone());
-            r.register("kvass_coordinator_need_total_series", "Series before metric relabelling for which no shard has room", h.need_total_series.clone());
-            r.register("kvass_coordinator_room_series", "Series the shards could still take; absent without a limit", h.room_series.clone());
-            r.register("kvass_coordinator_room_total_series", "Series before metric relabelling the shards could still take; absent without a limit", h.room_total_series.clone());
+            r.register(
+                "kvass_coordinator_need_total_series",
+                "Series before metric relabelling for which no shard has room",
+                h.need_total_series.clone(),
+            );
+            r.register(
+                "kvass_coordinator_room_series",
+                "Series the shards could still take; absent without a limit",
+                h.room_series.clone(),
+            );
+            r.register(
+                "kvass_coordinator_room_total_series",
+                "Series before metric relabelling the shards could still take; absent without a limit",
+                h.room_total_series.clone(),
+            );
             r.register("kvass_coordinator_scale", "Shards wished", h.scale.clone());
             r.register("kvass_coordinator_shards", "Shards by what may be done with them", h.shards.clone());
             r.register("kvass_coordinator_shard_series", "Series of a shard's targets", h.shard_series.clone());
-            r.register("kvass_coordinator_shard_total_series", "Series of a shard's targets before metric relabelling", h.shard_total_series.clone());
-            r.register("kvass_coordinator_shard_head_series", "Series in the head of a shard's Prometheus", h.shard_head_series.clone());
-            r.register("kvass_coordinator_shard_config_mismatch_seconds", "How long a shard has run another configuration", h.shard_config_mismatch.clone());
+            r.register(
+                "kvass_coordinator_shard_total_series",
+                "Series of a shard's targets before metric relabelling",
+                h.shard_total_series.clone(),
+            );
+            r.register(
+                "kvass_coordinator_shard_head_series",
+                "Series in the head of a shard's Prometheus",
+                h.shard_head_series.clone(),
+            );
+            r.register(
+                "kvass_coordinator_shard_config_mismatch_seconds",
+                "How long a shard has run another configuration",
+                h.shard_config_mismatch.clone(),
+            );
             r.register("kvass_coordinator_active_targets", "Active targets", h.active_targets.clone());
             r.register("kvass_coordinator_dropped_targets", "Targets dropped by relabelling", h.dropped_targets.clone());
-            r.register("kvass_coordinator_failed_targets", "Targets that cannot be built from what was discovered", h.failed_targets.clone());
-            r.register("kvass_coordinator_discovery_failing", "Whether a job's discovery fails; its last targets stay in force", h.discovery_failing.clone());
-            r.register("kvass_coordinator_discovery_unsupported", "Number of a job's discovery mechanisms that are not supported", h.unsupported.clone());
-            r.register("kvass_coordinator_config_last_reload_successful", "Whether the last load of the configuration succeeded", h.config_success.clone());
-            r.register("kvass_coordinator_config_last_reload_success_timestamp_seconds", "When a configuration was last taken into force, Unix time", h.config_success_time.clone());
+            r.register(
+                "kvass_coordinator_failed_targets",
+                "Targets that cannot be built from what was discovered",
+                h.failed_targets.clone(),
+            );
+            r.register(
+                "kvass_coordinator_discovery_failing",
+                "Whether a job's discovery fails; its last targets stay in force",
+                h.discovery_failing.clone(),
+            );
+            r.register(
+                "kvass_coordinator_discovery_unsupported",
+                "Number of a job's discovery mechanisms that are not supported",
+                h.unsupported.clone(),
+            );
+            r.register(
+                "kvass_coordinator_config_last_reload_successful",
+                "Whether the last load of the configuration succeeded",
+                h.config_success.clone(),
+            );
+            r.register(
+                "kvass_coordinator_config_last_reload_success_timestamp_seconds",
+                "When a configuration was last taken into force, Unix time",
+                h.config_success_time.clone(),
+            );
             handles
         })
     }
@@ -201,9 +245,7 @@ impl CoordinatorMetrics {
     pub(crate) fn planned(&self, replica: &Replica, memory: &ReplicaMemory, plan: &Plan) {
         let label = ReplicaLabel { replica: replica.id.clone() };
         for decision in &plan.decisions {
-            self.decisions
-                .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: decision.kind().to_owned() })
-                .inc();
+            self.decisions.get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: decision.kind().to_owned() }).inc();
             if let Decision::Assigned { .. } = decision {
                 self.assigned.inc();
             }

@@ -78,7 +78,14 @@ pub(crate) struct Scaling {
 /// Scalings kept for the API.
 const SCALINGS_KEPT: usize = 20;
 
-pub(crate) fn report(replica: &Replica, memory: &ReplicaMemory, plan: &Plan, limits: &Limits, scalings: &[Scaling], targets: usize) -> ReplicaReport {
+pub(crate) fn report(
+    replica: &Replica,
+    memory: &ReplicaMemory,
+    plan: &Plan,
+    limits: &Limits,
+    scalings: &[Scaling],
+    targets: usize,
+) -> ReplicaReport {
     let shards = memory
         .shards
         .iter()
@@ -151,5 +158,5 @@ fn better(new: &ScrapeStatus, old: &ScrapeStatus) -> bool {
     if old.health == Health::Unknown {
         return new.health != Health::Unknown;
     }
-    old.health != Health::Up && new.health == Health::Up || new.health == Health::Up && new.count.series > old.count.series
+    new.health == Health::Up && (old.health != Health::Up || new.count.series > old.count.series)
 }

@@ -57,21 +57,16 @@ pub fn parse_go_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_nanos(nanos))
 }
 
-const PROMETHEUS_UNITS: [(&str, u64); 7] = [
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const PROMETHEUS_UNITS: [(&str, u64); 7] =
+    [("y", 365 * 86_400_000), ("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Parses a Prometheus duration, as used by its configuration: `0`, or integers with the units y, w, d,
 /// h, m, s, ms, each at most once and in that order.
 pub fn parse_prometheus_duration(text: &str) -> Result<Duration, DurationError> {
-    let error =
-        || DurationError { text: text.to_owned(), expected: "expected a whole number with a unit of y, w, d, h, m, s or ms, for example 15s or 1h30m" };
+    let error = || DurationError {
+        text: text.to_owned(),
+        expected: "expected a whole number with a unit of y, w, d, h, m, s or ms, for example 15s or 1h30m",
+    };
     if text == "0" {
         return Ok(Duration::ZERO);
     }

@@ -7,8 +7,7 @@ pub const INVALID_LABEL_PREFIX: &str = "__invalid_label_";
 /// Whether `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`, the only label names Prometheus 2 knows.
 pub fn is_legacy_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_') && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Whether `name` matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, the only metric names Prometheus 2 knows.
@@ -202,9 +201,14 @@ mod tests {
 
     #[test]
     fn legacy_names() {
-        for (name, label, metric) in
-            [("a", true, true), ("_1", true, true), ("a:b", false, true), ("1a", false, false), ("", false, false), ("é", false, false)]
-        {
+        for (name, label, metric) in [
+            ("a", true, true),
+            ("_1", true, true),
+            ("a:b", false, true),
+            ("1a", false, false),
+            ("", false, false),
+            ("é", false, false),
+        ] {
             assert_eq!(is_legacy_label_name(name), label, "{name}");
             assert_eq!(is_legacy_metric_name(name), metric, "{name}");
         }

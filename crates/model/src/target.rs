@@ -127,7 +127,8 @@ mod tests {
             interval: Duration::ZERO,
             timeout: Duration::ZERO,
         };
-        let params: Params = [("module".to_owned(), vec!["http_2xx".to_owned()]), ("target".to_owned(), vec!["y".to_owned()])].into();
+        let params: Params =
+            [("module".to_owned(), vec!["http_2xx".to_owned()]), ("target".to_owned(), vec!["y".to_owned()])].into();
         let shipped = target.shipped_labels(&params);
         assert_eq!(
             shipped,

@@ -125,9 +125,9 @@ impl ConfigFile {
 
     async fn load(&self, tried: &mut Vec<(PathBuf, String)>) -> Result<Arc<Config>, LoadError> {
         let (path, line) = (self.path.clone(), self.line());
-        let (texts, result) = tokio::task::spawn_blocking(move || read_and_parse(&path, line))
-            .await
-            .unwrap_or_else(|error| (Vec::new(), Err(LoadError::Read { path: self.path.clone(), source: io::Error::other(error) })));
+        let (texts, result) = tokio::task::spawn_blocking(move || read_and_parse(&path, line)).await.unwrap_or_else(|error| {
+            (Vec::new(), Err(LoadError::Read { path: self.path.clone(), source: io::Error::other(error) }))
+        });
         *tried = texts;
         match result {
             Ok(config) => {
@@ -190,9 +190,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 fn read_and_parse(path: &Path, line: PrometheusLine) -> (Vec<(PathBuf, String)>, Result<Config, LoadError>) {
     let mut texts = Vec::new();
-    let result = std::fs::read_to_string(path)
-        .map_err(|source| LoadError::Read { path: path.to_owned(), source })
-        .and_then(|text| {
+    let result =
+        std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source }).and_then(|text| {
             texts.push((path.to_owned(), text.clone()));
             parse(&text, path, line, &mut texts)
         });

@@ -41,7 +41,8 @@ pub fn init(format: LogFormat, level: &str) -> Result<(), String> {
     let directives = if level.contains('=') || level.contains(',') {
         level.to_owned()
     } else {
-        let crates = ["kvass", "kvass_coordinator", "kvass_sidecar", "kvass_service", "kvass_discovery", "kvass_scrape", "kvass_api"];
+        let crates =
+            ["kvass", "kvass_coordinator", "kvass_sidecar", "kvass_service", "kvass_discovery", "kvass_scrape", "kvass_api"];
         let ours: Vec<String> = crates.iter().map(|name| format!("{name}={level}")).collect();
         format!("warn,{}", ours.join(","))
     };

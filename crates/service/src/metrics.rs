@@ -155,9 +155,12 @@ mod tests {
             String::from_utf8(bytes.to_vec()).unwrap()
         };
         let plain = body(None).await;
-        for line in
-            ["# TYPE kvass_things_total counter", "kvass_things_total 0", "# TYPE kvass_targets_total gauge", "kvass_targets_total 0"]
-        {
+        for line in [
+            "# TYPE kvass_things_total counter",
+            "kvass_things_total 0",
+            "# TYPE kvass_targets_total gauge",
+            "kvass_targets_total 0",
+        ] {
             assert!(plain.lines().any(|l| l == line), "{line}\nnot in\n{plain}");
         }
         assert!(!plain.contains("# EOF"));

@@ -49,7 +49,8 @@ impl Process {
         // The second field is the command in parentheses and may hold anything.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |index: usize| fields.get(index - 3)?.parse::<f64>().ok();
-        let boot_seconds: f64 = fs::read_to_string("/proc/stat").ok()?.lines().find_map(|l| l.strip_prefix("btime "))?.parse().ok()?;
+        let boot_seconds: f64 =
+            fs::read_to_string("/proc/stat").ok()?.lines().find_map(|l| l.strip_prefix("btime "))?.parse().ok()?;
         let limits = fs::read_to_string("/proc/self/limits").ok()?;
         let max_fds = limits.lines().find_map(|l| l.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
         Some(Process {

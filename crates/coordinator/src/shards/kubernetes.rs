@@ -203,8 +203,7 @@ fn parse_range(text: &str) -> Option<std::ops::RangeInclusive<u32>> {
 
 /// A label selector in the text form the API server takes.
 fn label_selector(selector: &LabelSelector) -> Result<String, String> {
-    let mut parts: Vec<String> =
-        selector.match_labels.iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut parts: Vec<String> = selector.match_labels.iter().flatten().map(|(name, value)| format!("{name}={value}")).collect();
     for expression in selector.match_expressions.iter().flatten() {
         let (key, values) = (&expression.key, expression.values.clone().unwrap_or_default().join(","));
         parts.push(match expression.operator.as_str() {
@@ -242,7 +241,9 @@ mod tests {
 
     #[test]
     fn the_scale_is_what_is_wished_not_what_exists() {
-        let set = set(json!({"metadata": {"name": "rep-0", "namespace": "m", "resourceVersion": "7"}, "spec": {"replicas": 4, "selector": {}, "serviceName": "", "template": {}}}));
+        let set = set(
+            json!({"metadata": {"name": "rep-0", "namespace": "m", "resourceVersion": "7"}, "spec": {"replicas": 4, "selector": {}, "serviceName": "", "template": {}}}),
+        );
         let pods = [
             pod("rep-0-0", "10.0.0.1", true, false),
             pod("rep-0-2", "fd00::2", true, false),

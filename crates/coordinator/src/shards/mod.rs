@@ -67,7 +67,9 @@ impl ShardManager {
         Ok(match options {
             ShardOptions::Static(file) => ShardManager::Static(static_file::StaticFile::new(file.clone())),
             ShardOptions::Process(options) => ShardManager::Process(process::Processes::new(options.clone(), context.clone())?),
-            ShardOptions::Kubernetes(options) => ShardManager::Kubernetes(kubernetes::StatefulSets::connect(options.clone()).await?),
+            ShardOptions::Kubernetes(options) => {
+                ShardManager::Kubernetes(kubernetes::StatefulSets::connect(options.clone()).await?)
+            }
         })
     }
 

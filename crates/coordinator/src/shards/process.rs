@@ -110,7 +110,9 @@ impl Processes {
                 match fs::remove_dir_all(&dir) {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => tracing::warn!(shard = ordinal, directory = %dir.display(), %error, "data of a removed shard stays"),
+                    Err(error) => {
+                        tracing::warn!(shard = ordinal, directory = %dir.display(), %error, "data of a removed shard stays")
+                    }
                 }
             }
             record.shards.remove(&ordinal);
@@ -185,8 +187,8 @@ impl Processes {
                 .arg(format!("--web.listen-address=127.0.0.1:{}", shard.prometheus_port))
                 .arg("--web.enable-lifecycle")
                 .args(&self.options.prometheus_args);
-            let process = start(command, &dir, "prometheus.log")
-                .map_err(error(&format!("start {}", self.options.prometheus.display())))?;
+            let process =
+                start(command, &dir, "prometheus.log").map_err(error(&format!("start {}", self.options.prometheus.display())))?;
             tracing::info!(shard = ordinal, pid = process.pid, port = shard.prometheus_port, "prometheus started");
             shard.prometheus = Some(process);
         }
@@ -202,10 +204,8 @@ impl Process {
 
     fn signal(self, signal: &str) {
         // The group, so that nothing a wrapper script started is left behind.
-        let result = std::process::Command::new("kill")
-            .args([signal, "--", &format!("-{}", self.pid)])
-            .stderr(Stdio::null())
-            .status();
+        let result =
+            std::process::Command::new("kill").args([signal, "--", &format!("-{}", self.pid)]).stderr(Stdio::null()).status();
         if let Err(error) = result {
             tracing::warn!(pid = self.pid, %error, "process cannot be signalled");
         }

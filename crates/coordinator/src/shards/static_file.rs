@@ -82,7 +82,10 @@ mod tests {
     fn refuses_what_cannot_be_meant() {
         for (text, expected) in [
             ("replicas: []", "no shards"),
-            ("replicas:\n- shards:\n  - {id: a, url: 192.0.2.1:80}\n", r#"replicas[0].shards[0] (id "a"): url "192.0.2.1:80": expected http://host:port"#),
+            (
+                "replicas:\n- shards:\n  - {id: a, url: 192.0.2.1:80}\n",
+                r#"replicas[0].shards[0] (id "a"): url "192.0.2.1:80": expected http://host:port"#,
+            ),
             ("replicas:\n- shards:\n  - {id: a, url: http://h:1}\n  - {id: b, url: http://h:1/}\n", "is that of shards[0] too"),
             ("replicas:\n- shards:\n  - {id: a}\n", "missing field `url`"),
             ("replicas: 7", "invalid type"),

@@ -1,6 +1,6 @@
 //! Shards that only pretend: they answer as a sidecar does and remember what they were sent.
 
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -207,10 +207,8 @@ pub struct Fleet {
 
 pub fn options(dir: &Path, shards: &[&FakeShard], limits: Limits) -> Options {
     let file = dir.join("static-shards.yaml");
-    let entries: String = (0..)
-        .zip(shards)
-        .map(|(i, s)| format!("  - {{id: shard-{i}, url: \"http://{}\"}}\n", s.address))
-        .collect();
+    let entries: String =
+        (0..).zip(shards).map(|(i, s)| format!("  - {{id: shard-{i}, url: \"http://{}\"}}\n", s.address)).collect();
     std::fs::write(&file, format!("replicas:\n- shards:\n{entries}")).unwrap();
     Options {
         config_file: dir.join("prometheus.yml"),

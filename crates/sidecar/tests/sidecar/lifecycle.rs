@@ -190,7 +190,6 @@ async fn self_monitor_external_labels_and_direct_scrapes() {
 }
 
 #[tokio::test]
-#[ignore = "waits the thirty seconds that Prometheus is given to see its files"]
 async fn files_that_prometheus_does_not_see_are_given_up_for_http() {
     let world = World::new().await;
     world.assign(&[target(1, "h:1", "/m")]).await;

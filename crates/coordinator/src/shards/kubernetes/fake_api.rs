@@ -30,7 +30,10 @@ type Shared = State<Arc<Mutex<Api>>>;
 fn manager(api: &Arc<Mutex<Api>>, delete_pvc: bool) -> StatefulSets {
     let sets = "/apis/apps/v1/namespaces/{namespace}/statefulsets/{name}";
     let router = Router::new()
-        .route("/apis/apps/v1/statefulsets", get(async |State(api): Shared| Json(json!({"metadata": {}, "items": [api.lock().unwrap().set]}))))
+        .route(
+            "/apis/apps/v1/statefulsets",
+            get(async |State(api): Shared| Json(json!({"metadata": {}, "items": [api.lock().unwrap().set]}))),
+        )
         .route(sets, get(async |State(api): Shared| Json(api.lock().unwrap().set.clone())).patch(patch))
         .route(
             "/api/v1/namespaces/{namespace}/pods",
@@ -57,7 +60,11 @@ async fn patch(State(api): Shared, Json(patch): Json<Value>) -> Response {
     }
     for (name, value) in patch["metadata"]["annotations"].as_object().into_iter().flatten() {
         let annotations = api.set["metadata"]["annotations"].as_object_mut().unwrap();
-        if value.is_null() { annotations.remove(name) } else { annotations.insert(name.clone(), value.clone()) };
+        if value.is_null() {
+            annotations.remove(name)
+        } else {
+            annotations.insert(name.clone(), value.clone())
+        };
     }
     Json(api.set.clone()).into_response()
 }
