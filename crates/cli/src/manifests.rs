@@ -77,7 +77,12 @@ fn manifests_start_this_version_with_flags_that_exist() {
 fn the_example_starts_with_flags_that_exist() {
     let script = fs::read_to_string(repository().join("examples/static/run.sh")).unwrap();
     let joined = script.replace("\\\n", " ");
-    let lines: Vec<&str> = joined.lines().filter_map(|line| line.split_once("\"$kvass\" ")).map(|(_, args)| args).collect();
+    let lines: Vec<&str> = joined
+        .lines()
+        .filter_map(|line| line.split_once("\"$kvass\" "))
+        .map(|(_, args)| args)
+        .filter(|args| args.contains("--"))
+        .collect();
     assert_eq!(lines.len(), 3);
     for line in lines {
         // What the shell would make of its variables does not matter, only numbers have to be numbers.

@@ -1,5 +1,7 @@
 //! The program as a shell sees it: exit codes, what goes to which stream, signals.
 
+#![allow(clippy::unwrap_used)] // helpers of tests too
+
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Output, Stdio},

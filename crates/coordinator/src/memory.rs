@@ -63,6 +63,9 @@ pub(crate) struct ShardMemory {
     pub(crate) line: Option<PrometheusLine>,
     /// The list it says it was given was asked for in this incarnation.
     pub(crate) asked_assigned: bool,
+    /// The job of every target it holds is known: the shard told, or all of them were active at one time.
+    /// From then on a target that is not active was removed, however incomplete other jobs are.
+    accounted: bool,
     /// The reason last pushed to it.
     pub(crate) pushed_stop_reason: Option<String>,
     reading: Option<JoinHandle<Reading>>,
@@ -155,6 +158,7 @@ impl ShardMemory {
             self.refused_push = None;
             self.pushed_stop_reason = None;
             self.asked_assigned = false;
+            self.accounted = false;
             self.foreign = None;
             self.line = None;
         }
@@ -233,10 +237,10 @@ impl ShardMemory {
             self.line = reading.line;
         }
         if let Some(assigned) = reading.assigned {
-            findings.assigned.push(assigned);
+            self.asked_assigned = true;
+            self.accounted |= assigned.is_some();
+            findings.assigned.extend(assigned);
         }
-        // Sidecars of the original do not know; they are not asked again.
-        self.asked_assigned = true;
         findings.stop_reasons.extend(reading.stop_reason);
     }
 
@@ -255,11 +259,12 @@ impl ShardMemory {
         if self.url.is_none() {
             self.unreadable("has no address or is not ready".to_owned(), context.now);
         }
+        self.accounted |= self.unread_since.is_none() && self.targets.keys().all(|hash| is_known(*hash));
         self.access = match self.unread_since {
             None if self.problem.is_some() && !self.was_changeable && self.targets.is_empty() => Access::Pending,
             None if self.problem.is_some() => Access::Holding,
             // Its list cannot be written again without the labels of everything on it.
-            None if !context.all_complete && self.targets.keys().any(|hash| !is_known(*hash)) => {
+            None if !context.all_complete && !self.accounted => {
                 self.problem = Some("holds targets that discovery has not delivered yet".to_owned());
                 Access::Holding
             }

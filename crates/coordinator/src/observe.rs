@@ -21,8 +21,8 @@ pub(crate) struct Reading {
     pub(crate) config: ConfigVerdict,
     /// Which Prometheus it runs, if that was asked and answered.
     pub(crate) line: Option<PrometheusLine>,
-    /// The list last pushed to it, if that was asked and answered.
-    pub(crate) assigned: Option<UpdateTargets>,
+    /// The list last pushed to it, if that was asked and answered; `None` within where it keeps none.
+    pub(crate) assigned: Option<Option<UpdateTargets>>,
     /// Its stop-scraping reason, if that was asked and answered.
     pub(crate) stop_reason: Option<String>,
 }
@@ -95,8 +95,12 @@ pub(crate) async fn read(client: ShardClient, questions: Questions) -> Reading {
         reading.line = prometheus_line(&client).await;
     }
     if questions.assigned {
-        // Only sidecars of this port know the list.
-        reading.assigned = client.assigned().await.ok();
+        // Only sidecars of this port know the list. Another error says nothing: the shard is asked again.
+        reading.assigned = match client.assigned().await {
+            Ok(list) => Some(Some(list)),
+            Err(error) if error.is_not_found() => Some(None),
+            Err(_) => None,
+        };
     }
     if questions.stop_reason {
         let extra: Result<kvass_api::ExtraConfigAnswer, ClientError> = client.get("/api/v1/status/extra_config/").await;

@@ -137,6 +137,33 @@ async fn an_unreachable_shard_keeps_its_targets_within_the_grace_and_loses_them_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_removed_target_is_released_although_another_job_is_incomplete() {
+    fake::rustls();
+    let unsupported = "- job_name: other\n  consul_sd_configs:\n  - server: 127.0.0.1:1\n";
+    let targets = [exporter(10).await, exporter(20).await];
+    for v0_2 in [false, true] {
+        let config = config_of(&targets) + unsupported;
+        let [a] = shards(Behaviour { v0_2, ..good(&config) }).await;
+        let fleet = Fleet::start(&config, &[&a], limit(1000)).await;
+        until("assigned", || a.hashes().len() == 2).await;
+        let dir = fleet.stop().await;
+
+        // The next coordinator reads what the shard holds.
+        let options = options(dir.path(), &[&a], limit(1000));
+        let fleet = Fleet::with(dir, &config, options).await;
+        while fleet.get("/api/v1/coordinator/status").await["data"]["replicas"][0]["shards"][0]["state"] != "changeable" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let less = config_of(&targets[..1]) + unsupported;
+        std::fs::write(fleet.config_file(), &less).unwrap();
+        a.lock().behaviour.config_text = less;
+        assert_eq!(fleet.post("/-/reload", "").await.0, 200);
+        until("released", || a.hashes().len() == 1).await;
+        fleet.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hung_shard_does_not_stop_the_others() {
     fake::rustls();
     let config = config_of(&[exporter(10).await]);

@@ -32,7 +32,7 @@ fn lists(snapshot: &Snapshot, limits: &Limits, plan: &Plan, found: &mut Vec<Stri
     if !expected.iter().eq(plan.shards.keys()) {
         found.push(format!("lists for shards {:?}, changeable are {expected:?}", plan.shards.keys().collect::<Vec<_>>()));
     }
-    let sizes = Sizes::of(snapshot);
+    let sizes = Sizes::of(snapshot, limits);
     for (ordinal, shard) in &plan.shards {
         for target in shard.targets.keys().filter(|target| !snapshot.targets.contains_key(target)) {
             found.push(format!("shard {ordinal} keeps {target}, which is not active"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kvass_model::{Health, SeriesCount, TargetHash};
 
-use crate::{Access, Snapshot};
+use crate::{Access, Limits, Snapshot};
 
 /// Best known size of every target that is active or held by a shard.
 pub(crate) struct Sizes {
@@ -13,7 +13,7 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    pub(crate) fn of(snapshot: &Snapshot) -> Sizes {
+    pub(crate) fn of(snapshot: &Snapshot, limits: &Limits) -> Sizes {
         let mut known: BTreeMap<TargetHash, SeriesCount> =
             snapshot.targets.iter().filter_map(|(hash, view)| Some((*hash, view.count?))).collect();
         for shard in snapshot.shards.values().filter(|shard| shard.access != Access::Lost) {
@@ -29,7 +29,7 @@ impl Sizes {
                 }
             }
         }
-        let estimated = estimate(snapshot, &known);
+        let estimated = estimate(snapshot, limits, &known);
         Sizes { known, estimated }
     }
 
@@ -44,11 +44,16 @@ impl Sizes {
     }
 }
 
-/// The median of its job for each active target that nobody measured.
-fn estimate(snapshot: &Snapshot, known: &BTreeMap<TargetHash, SeriesCount>) -> BTreeMap<TargetHash, SeriesCount> {
+/// The median of its job for each active target that nobody measured. Targets that exceed a limit by themselves are
+/// no guide: a guess must never keep a target from being scraped at all.
+fn estimate(
+    snapshot: &Snapshot,
+    limits: &Limits,
+    known: &BTreeMap<TargetHash, SeriesCount>,
+) -> BTreeMap<TargetHash, SeriesCount> {
     let mut jobs: BTreeMap<&str, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
     for (hash, view) in &snapshot.targets {
-        if let Some(count) = known.get(hash) {
+        if let Some(count) = known.get(hash).filter(|count| !limits.too_big(**count)) {
             let (series, total) = jobs.entry(&view.job).or_default();
             series.push(count.series);
             total.push(count.total);
@@ -93,11 +98,16 @@ mod tests {
             view("c", None),
         ];
         let snapshot = Snapshot { targets: (0..).map(TargetHash).zip(views).collect(), ..Snapshot::default() };
-        let sizes = Sizes::of(&snapshot);
+        let sizes = Sizes::of(&snapshot, &Limits::default());
         assert_eq!(sizes.count(TargetHash(3)), SeriesCount { series: 30, total: 60 });
         assert!(!sizes.is_known(TargetHash(3)));
         assert_eq!(sizes.count(TargetHash(5)), SeriesCount::default());
         assert_eq!(sizes.count(TargetHash(4)).series, 7);
+        // Series of 10 and 30 and 1000, or none of them, are an example to the target without a size.
+        for (max_series, estimate) in [(999, 30), (29, 10), (9, 0)] {
+            let limits = Limits { max_series: Some(max_series), ..Limits::default() };
+            assert_eq!(Sizes::of(&snapshot, &limits).count(TargetHash(3)).series, estimate);
+        }
     }
 
     #[test]
@@ -110,7 +120,7 @@ mod tests {
                 shards: [(0, shard)].into(),
                 ..Snapshot::default()
             };
-            assert_eq!(Sizes::of(&snapshot).is_known(TargetHash(1)), known, "{health}");
+            assert_eq!(Sizes::of(&snapshot, &Limits::default()).is_known(TargetHash(1)), known, "{health}");
         }
     }
 }

@@ -54,7 +54,7 @@ impl<'a> Working<'a> {
         let mut working = Working {
             snapshot,
             limits,
-            sizes: Sizes::of(snapshot),
+            sizes: Sizes::of(snapshot, limits),
             shards: BTreeMap::new(),
             holders: BTreeMap::new(),
             transfers: snapshot.transfers.clone(),

@@ -42,9 +42,14 @@ impl Display {
                 // Back to the first line of the last frame, and forget what is below.
                 let _ = write!(out, "\x1b[{}F\x1b[J", self.drawn);
             }
-            let text = draw(frame);
-            self.drawn = text.lines().count();
-            out.push_str(&text);
+            // A line that wraps would be two to go back over.
+            let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+            self.drawn = 0;
+            for line in draw(frame).lines() {
+                out.extend(line.chars().take(width));
+                out.push('\n');
+                self.drawn += 1;
+            }
         } else {
             let line = summary(frame);
             if line == self.last {

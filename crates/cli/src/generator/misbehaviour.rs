@@ -22,7 +22,7 @@ pub(crate) fn garbage() -> Body {
     Body::from("<html><body>this is not metrics</body></html> {{{\n".repeat(20_972))
 }
 
-/// A gzip stream of about 6 MB that is 2 GiB of valid lines once decompressed.
+/// A gzip stream of about 16 MB that is 2 GiB of valid lines once decompressed.
 pub(crate) fn bomb() -> Body {
     let lines = lines("bomb");
     let parts = repeated_gzip(&lines, BOMB_BYTES / lines.len() as u64);
