@@ -10,6 +10,7 @@ use kvass_service::metrics::{HttpMetrics, Metrics};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Metric, Registry},
 };
 
 use crate::{memory::ReplicaMemory, shards::Replica};
@@ -79,109 +80,71 @@ pub(crate) struct CoordinatorMetrics {
 
 impl CoordinatorMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        metrics.register(|r| {
-            let handles = CoordinatorMetrics {
-                http: HttpMetrics::register(r, "kvass_coordinator_http_request_duration_seconds"),
-                failed: Counter::default(),
-                assigned: Counter::default(),
-                alleviated: Counter::default(),
-                explored: Family::default(),
-                exploring: Family::default(),
-                jobs: Arc::default(),
-                cycle_duration: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
-                decisions: Family::default(),
-                scalings: Family::default(),
-                unassigned: Family::default(),
-                need_series: Family::default(),
-                need_total_series: Family::default(),
-                room_series: Family::default(),
-                room_total_series: Family::default(),
-                scale: Family::default(),
-                shards: Family::default(),
-                shard_series: Family::default(),
-                shard_total_series: Family::default(),
-                shard_head_series: Family::default(),
-                shard_config_mismatch: Family::default(),
-                active_targets: Family::default(),
-                dropped_targets: Family::default(),
-                failed_targets: Family::default(),
-                discovery_failing: Family::default(),
-                unsupported: Family::default(),
-                config_success: Gauge::default(),
-                config_success_time: FloatGauge::default(),
-            };
-            let h = &handles;
-            r.register("kvass_coordinator_failed", "Cycles that ended in an error", h.failed.clone());
-            r.register("kvass_coordinator_assign_targets", "First assignments of targets", h.assigned.clone());
-            r.register("kvass_coordinator_alleviate_shards", "Times a shard was relieved of targets", h.alleviated.clone());
-            r.register("kvass_explore_explored", "Targets explored", h.explored.clone());
-            r.register("kvass_explore_exploring_total", "Explores in progress", h.exploring.clone());
-            r.register("kvass_coordinator_cycle_duration_seconds", "Duration of a cycle", h.cycle_duration.clone());
-            r.register("kvass_coordinator_decisions", "Decisions of plans by kind", h.decisions.clone());
-            r.register("kvass_coordinator_scalings", "Changes of the number of shards by reason", h.scalings.clone());
-            r.register("kvass_coordinator_unassigned_targets", "Targets without a shard by reason", h.unassigned.clone());
-            r.register("kvass_coordinator_need_series", "Series for which no shard has room", h.need_series.clone());
-            r.register(
+        metrics.register(|r| CoordinatorMetrics {
+            http: HttpMetrics::register(r, "kvass_coordinator_http_request_duration_seconds"),
+            failed: add(r, "kvass_coordinator_failed", "Cycles that ended in an error"),
+            assigned: add(r, "kvass_coordinator_assign_targets", "First assignments of targets"),
+            alleviated: add(r, "kvass_coordinator_alleviate_shards", "Times a shard was relieved of targets"),
+            explored: add(r, "kvass_explore_explored", "Targets explored"),
+            exploring: add(r, "kvass_explore_exploring_total", "Explores in progress"),
+            jobs: Arc::default(),
+            cycle_duration: {
+                let histogram = Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]);
+                r.register("kvass_coordinator_cycle_duration_seconds", "Duration of a cycle", histogram.clone());
+                histogram
+            },
+            decisions: add(r, "kvass_coordinator_decisions", "Decisions of plans by kind"),
+            scalings: add(r, "kvass_coordinator_scalings", "Changes of the number of shards by reason"),
+            unassigned: add(r, "kvass_coordinator_unassigned_targets", "Targets without a shard by reason"),
+            need_series: add(r, "kvass_coordinator_need_series", "Series for which no shard has room"),
+            need_total_series: add(
+                r,
                 "kvass_coordinator_need_total_series",
                 "Series before metric relabelling for which no shard has room",
-                h.need_total_series.clone(),
-            );
-            r.register(
-                "kvass_coordinator_room_series",
-                "Series the shards could still take; absent without a limit",
-                h.room_series.clone(),
-            );
-            r.register(
+            ),
+            room_series: add(r, "kvass_coordinator_room_series", "Series the shards could still take; absent without a limit"),
+            room_total_series: add(
+                r,
                 "kvass_coordinator_room_total_series",
                 "Series before metric relabelling the shards could still take; absent without a limit",
-                h.room_total_series.clone(),
-            );
-            r.register("kvass_coordinator_scale", "Shards wished", h.scale.clone());
-            r.register("kvass_coordinator_shards", "Shards by what may be done with them", h.shards.clone());
-            r.register("kvass_coordinator_shard_series", "Series of a shard's targets", h.shard_series.clone());
-            r.register(
+            ),
+            scale: add(r, "kvass_coordinator_scale", "Shards wished"),
+            shards: add(r, "kvass_coordinator_shards", "Shards by what may be done with them"),
+            shard_series: add(r, "kvass_coordinator_shard_series", "Series of a shard's targets"),
+            shard_total_series: add(
+                r,
                 "kvass_coordinator_shard_total_series",
                 "Series of a shard's targets before metric relabelling",
-                h.shard_total_series.clone(),
-            );
-            r.register(
-                "kvass_coordinator_shard_head_series",
-                "Series in the head of a shard's Prometheus",
-                h.shard_head_series.clone(),
-            );
-            r.register(
+            ),
+            shard_head_series: add(r, "kvass_coordinator_shard_head_series", "Series in the head of a shard's Prometheus"),
+            shard_config_mismatch: add(
+                r,
                 "kvass_coordinator_shard_config_mismatch_seconds",
                 "How long a shard has run another configuration",
-                h.shard_config_mismatch.clone(),
-            );
-            r.register("kvass_coordinator_active_targets", "Active targets", h.active_targets.clone());
-            r.register("kvass_coordinator_dropped_targets", "Targets dropped by relabelling", h.dropped_targets.clone());
-            r.register(
-                "kvass_coordinator_failed_targets",
-                "Targets that cannot be built from what was discovered",
-                h.failed_targets.clone(),
-            );
-            r.register(
+            ),
+            active_targets: add(r, "kvass_coordinator_active_targets", "Active targets"),
+            dropped_targets: add(r, "kvass_coordinator_dropped_targets", "Targets dropped by relabelling"),
+            failed_targets: add(r, "kvass_coordinator_failed_targets", "Targets that cannot be built from what was discovered"),
+            discovery_failing: add(
+                r,
                 "kvass_coordinator_discovery_failing",
                 "Whether a job's discovery fails; its last targets stay in force",
-                h.discovery_failing.clone(),
-            );
-            r.register(
+            ),
+            unsupported: add(
+                r,
                 "kvass_coordinator_discovery_unsupported",
                 "Number of a job's discovery mechanisms that are not supported",
-                h.unsupported.clone(),
-            );
-            r.register(
+            ),
+            config_success: add(
+                r,
                 "kvass_coordinator_config_last_reload_successful",
                 "Whether the last load of the configuration succeeded",
-                h.config_success.clone(),
-            );
-            r.register(
+            ),
+            config_success_time: add(
+                r,
                 "kvass_coordinator_config_last_reload_success_timestamp_seconds",
                 "When a configuration was last taken into force, Unix time",
-                h.config_success_time.clone(),
-            );
-            handles
+            ),
         })
     }
 
@@ -300,6 +263,13 @@ impl CoordinatorMetrics {
         }
         self.shard_config_mismatch.remove(&label);
     }
+}
+
+/// Registers a metric that starts at nothing.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 /// The word for what may be done with a shard.

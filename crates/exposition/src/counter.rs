@@ -67,7 +67,8 @@ impl SeriesCounter {
     }
 
     /// The counts of the complete body. The sample limit is only checked here, as Prometheus reads on
-    /// after reaching it. An empty body is a scrape without samples in every format.
+    /// after reaching it. An empty body is a scrape without samples, but for
+    /// Prometheus 2 in OpenMetrics, where the end mark is missing.
     pub fn finish(self) -> Result<Counts, CountError> {
         if let Some(error) = self.failed {
             return Err(error);

@@ -110,7 +110,9 @@ impl Lines {
         if !rest.is_empty() {
             return Err(Problem::Syntax("the rest of this entry before the body ends").at(self.lines_read + 1, &rest));
         }
-        if self.openmetrics && self.started && !self.ended {
+        // Prometheus 3 does not even look at an empty body; 2 misses the end mark.
+        let looked_at = self.started || self.judge.options().line == PrometheusLine::V2;
+        if self.openmetrics && looked_at && !self.ended {
             return Err(CountError::MissingEof { line: self.lines_read + 1 });
         }
         let line = self.lines_read;

@@ -28,7 +28,8 @@ fn check(body: &str, samples: [Option<u64>; 2]) {
 
 #[test]
 fn the_end_mark() {
-    for (samples, body) in [(Some(0), ""), (Some(0), "# EOF"), (Some(0), "# EOF\n"), (Some(1), "a 1\n# EOF")] {
+    check_body("", [None, Some(0)]);
+    for (samples, body) in [(Some(0), "# EOF"), (Some(0), "# EOF\n"), (Some(1), "a 1\n# EOF")] {
         check_body(body, [samples; 2]);
     }
     for body in

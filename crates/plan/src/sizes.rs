@@ -103,7 +103,7 @@ mod tests {
         assert!(!sizes.is_known(TargetHash(3)));
         assert_eq!(sizes.count(TargetHash(5)), SeriesCount::default());
         assert_eq!(sizes.count(TargetHash(4)).series, 7);
-        // Series of 10 and 30 and 1000, or none of them, are an example to the target without a size.
+        // Only sizes within the limit are an example.
         for (max_series, estimate) in [(999, 30), (29, 10), (9, 0)] {
             let limits = Limits { max_series: Some(max_series), ..Limits::default() };
             assert_eq!(Sizes::of(&snapshot, &limits).count(TargetHash(3)).series, estimate);

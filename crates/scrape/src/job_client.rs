@@ -65,7 +65,7 @@ impl JobClient {
     /// # Errors
     /// Any status but 200 is one, as for Prometheus.
     pub async fn scrape(&self, url: &str, mut headers: HeaderMap, timeout: Duration) -> Result<Response, ScrapeError> {
-        remove_hop_by_hop(&mut headers);
+        remove_hop_by_hop(&mut headers, &OWN_HEADERS);
         let encoding = if self.job.enable_compression { "gzip" } else { "identity" };
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding));
         let response = self.http.get_limited(url, headers, Instant::now() + timeout, self.body_size_limit).await?;
@@ -123,8 +123,8 @@ impl JobClient {
     }
 }
 
-/// Removes [`OWN_HEADERS`] and whatever `Connection` lists.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the headers that end at every hop: `names`, and whatever `Connection` lists.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap, names: &[HeaderName]) {
     let listed: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -132,7 +132,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .collect();
-    for name in listed.iter().chain(&OWN_HEADERS) {
+    for name in listed.iter().chain(names) {
         headers.remove(name);
     }
 }
@@ -156,7 +156,7 @@ mod tests {
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        remove_hop_by_hop(&mut headers);
+        remove_hop_by_hop(&mut headers, &OWN_HEADERS);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["accept", "traceparent"]);

@@ -29,7 +29,7 @@ mod verifier;
 
 pub use error::{ClientError, Phase, ScrapeError};
 pub use http_client::HttpClient;
-pub use job_client::{JobClient, TIMEOUT_HEADER};
+pub use job_client::{JobClient, TIMEOUT_HEADER, remove_hop_by_hop};
 pub use job_clients::JobClients;
 pub use measure::measure;
 pub use options::ClientOptions;

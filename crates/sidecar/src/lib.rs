@@ -27,6 +27,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use options::{DEFAULT_BODY_SIZE_LIMIT, DeliveryMode, Options};
 pub use sidecar::{BuildError, RunError, Sidecar};
+pub use web::PATHS;
 
 /// No critical section leaves anything half-done, so a panic inside one is no reason to stop.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

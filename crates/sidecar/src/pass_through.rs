@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use kvass_scrape::remove_hop_by_hop;
 use kvass_service::config_file::chain;
 
 use crate::prometheus::Prometheus;
@@ -33,7 +34,7 @@ pub(crate) async fn forward(prometheus: &Prometheus, request: Request) -> Respon
     let client = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
     let (mut head, body) = request.into_parts();
     let has_body = head.headers.contains_key(header::CONTENT_LENGTH) || head.headers.contains_key(header::TRANSFER_ENCODING);
-    remove_hop_by_hop(&mut head.headers);
+    remove_hop_by_hop(&mut head.headers, &HOP_BY_HOP);
     head.headers.remove(header::HOST);
     if let Some(client) = client {
         append_forwarded_for(&mut head.headers, &client);
@@ -48,7 +49,7 @@ pub(crate) async fn forward(prometheus: &Prometheus, request: Request) -> Respon
             let mut response = Response::new(Body::empty());
             *response.status_mut() = answer.status();
             *response.headers_mut() = answer.headers().clone();
-            remove_hop_by_hop(response.headers_mut());
+            remove_hop_by_hop(response.headers_mut(), &HOP_BY_HOP);
             *response.body_mut() = Body::from_stream(answer.bytes_stream());
             response
         }
@@ -56,19 +57,6 @@ pub(crate) async fn forward(prometheus: &Prometheus, request: Request) -> Respon
             let reason = format!("prometheus does not answer: {}\n", chain(&error.without_url()));
             (StatusCode::BAD_GATEWAY, reason).into_response()
         }
-    }
-}
-
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in listed.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
     }
 }
 

@@ -28,20 +28,7 @@ type Shared = State<Arc<Shard>>;
 pub(crate) fn router(shard: Arc<Shard>) -> Router {
     let http_metrics = shard.metrics.http.clone();
     let mut router = Router::new();
-    for (path, methods) in [
-        ("/metrics/", get(metrics)),
-        ("/-/healthy/", get(healthy)),
-        ("/-/ready/", get(ready)),
-        ("/-/reload/", post(reload).put(reload)),
-        ("/api/v1/shard/runtimeinfo/", get(runtime_info)),
-        ("/api/v1/shard/targets/", get(target_status).post(update_targets)),
-        ("/api/v1/shard/targets/status/", get(target_status)),
-        ("/api/v1/shard/targets/assigned/", get(assigned)),
-        ("/api/v1/shard/samples/", get(job_samples)),
-        (HTTP_SD_PATH, get(http_sd)),
-        ("/api/v1/status/config/", get(config).post(push_config)),
-        ("/api/v1/status/extra_config/", get(extra_config).post(set_extra_config)),
-    ] {
+    for (path, methods) in routes() {
         router = both_forms(router, path, methods.fallback(to_prometheus));
     }
     router
@@ -50,6 +37,42 @@ pub(crate) fn router(shard: Arc<Shard>) -> Router {
         .layer(middleware::from_fn_with_state(http_metrics, HttpMetrics::observe))
         .layer(middleware::from_fn(refuse_proxy_requests))
         .with_state(shard)
+}
+
+/// Paths of the sidecar's own endpoints, all other ones being Prometheus'.
+pub const PATHS: &[&str] = &[
+    "/metrics/",
+    "/-/healthy/",
+    "/-/ready/",
+    "/-/reload/",
+    "/api/v1/shard/runtimeinfo/",
+    "/api/v1/shard/targets/",
+    "/api/v1/shard/targets/status/",
+    "/api/v1/shard/targets/assigned/",
+    "/api/v1/shard/samples/",
+    HTTP_SD_PATH,
+    "/api/v1/status/config/",
+    "/api/v1/status/extra_config/",
+];
+
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Shard>>)> {
+    let handler = |path: &'static str| -> MethodRouter<Arc<Shard>> {
+        match path {
+            "/metrics/" => get(metrics),
+            "/-/healthy/" => get(healthy),
+            "/-/ready/" => get(ready),
+            "/-/reload/" => post(reload).put(reload),
+            "/api/v1/shard/runtimeinfo/" => get(runtime_info),
+            "/api/v1/shard/targets/" => get(target_status).post(update_targets),
+            "/api/v1/shard/targets/status/" => get(target_status),
+            "/api/v1/shard/targets/assigned/" => get(assigned),
+            "/api/v1/shard/samples/" => get(job_samples),
+            "/api/v1/status/config/" => get(config).post(push_config),
+            "/api/v1/status/extra_config/" => get(extra_config).post(set_extra_config),
+            _ => get(http_sd),
+        }
+    };
+    PATHS.iter().map(|path| (*path, handler(path))).collect()
 }
 
 /// With and without the final slash, without redirects.
