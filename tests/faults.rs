@@ -1,5 +1,7 @@
 //! Kills and hangs: what goes on, what comes back, and that nothing moves for nothing.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 mod support;
 
 use std::{
@@ -8,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Coordinator, Exporter, Shard, eventually, missing_intervals, static_config, within, write};
+use support::{Coordinator, Exporter, Shard, eventually, missing_intervals, samples, static_config, within, write};
 
 /// A fleet at work: every target assigned and scraped more than once.
 struct Fleet {
@@ -154,6 +156,51 @@ async fn the_coordinator_is_killed_while_a_shard_hangs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_coordinator_is_killed_during_a_move() {
+    let mut fleet = Fleet::start(2, 4, &[]).await;
+    let explores = fleet.explores();
+    let start = Instant::now();
+    fleet.exporters[0].set_series(980);
+    let moving = eventually("a move begins", async || {
+        for shard in &fleet.shards {
+            if let Some((hash, _)) = shard.holds().await?.into_iter().find(|(_, state)| state == "in_transfer") {
+                return Ok(hash);
+            }
+        }
+        Err("no target in transfer".to_owned())
+    })
+    .await;
+    fleet.coordinator.process.kill().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut homes = 0;
+    for shard in &fleet.shards {
+        homes += usize::from(shard.holds().await.unwrap().contains_key(&moving));
+    }
+    println!("coordinator killed during a move, {homes} shards hold the target");
+    assert!(homes >= 1);
+
+    fleet.coordinator.restart();
+    let restarted = Instant::now();
+    let placement = fleet.coordinator.all_assigned(4).await;
+    println!("move finished {:.1} s after the next coordinator's start", restarted.elapsed().as_secs_f64());
+    let moved = fleet.placement.iter().filter(|(address, shards)| placement[*address] != **shards).count();
+    assert_eq!(moved, 1, "{:?} to {placement:?}", fleet.placement);
+    let grown = &fleet.exporters[0].address;
+    assert_eq!(placement[grown], fleet.placement[grown]);
+    fleet.cycles(3).await;
+    for shard in &fleet.shards {
+        let holds = shard.holds().await.unwrap();
+        assert!(holds.values().all(String::is_empty), "nothing is left in transfer: {holds:?}");
+    }
+    assert_eq!(fleet.explores(), explores);
+    assert_eq!(fleet.unscraped(start, &fleet.everybody()), []);
+    for shard in &fleet.shards {
+        let stored = samples(&shard.prometheus_url(), "up{job='story'}[5m]").await.unwrap();
+        assert!(stored.values().flatten().all(|(_, up)| *up == 1.0), "{}: {stored:?}", shard.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prometheus_is_killed() {
     let mut fleet = Fleet::start(2, 6, &[]).await;
     let explores = fleet.explores();
@@ -232,7 +279,7 @@ async fn a_shard_hangs() {
     fleet.placement = fleet.coordinator.all_assigned(10).await;
     fleet.all_changeable().await;
     let hung = fleet.of_shard(2);
-    fleet.shards[2].sidecar.as_ref().unwrap().signal("-STOP");
+    fleet.shards[2].signal("-STOP");
     let stopped = Instant::now();
     eventually("the coordinator has noticed", async || {
         let states = fleet.states().await?;
@@ -256,7 +303,7 @@ async fn a_shard_hangs() {
     assert!(moved >= Duration::from_secs(12), "not before the grace is over");
     fleet.scraped_since(Instant::now(), 1, &hung).await;
 
-    fleet.shards[2].sidecar.as_ref().unwrap().signal("-CONT");
+    fleet.shards[2].signal("-CONT");
     let back = Instant::now();
     fleet.all_changeable().await;
     let placement = fleet.coordinator.all_assigned(11).await;

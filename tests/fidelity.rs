@@ -306,6 +306,10 @@ om_state{{om_state="off"}} 0
                 connection.send("0\r\n\r\n").await?;
                 connection.end().await
             }
+            "/protobuf" if request.header("accept").starts_with("application/vnd.google.protobuf") => {
+                let kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+                connection.answer("200 OK", &format!("Content-Type: {kind}\r\n"), &protobuf::body()).await
+            }
             "/redirected" => connection.answer("302 Found", "Location: /landed?where=here\r\n", b"").await,
             "/html" => connection.answer("200 OK", "Content-Type: text/html\r\n", b"<html>no metrics</html>\n").await,
             "/no-end" => connection.answer("200 OK", plain, text.trim_end().as_bytes()).await,
@@ -316,6 +320,60 @@ om_state{{om_state="off"}} 0
             }
             _ => connection.answer("200 OK", plain, text.as_bytes()).await,
         }
+    }
+}
+
+/// Just enough of the encoding for a page.
+mod protobuf {
+    fn varint(mut value: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while value > 0x7f {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    }
+
+    fn int(field: u64, value: u64) -> Vec<u8> {
+        [varint(field << 3), varint(value)].concat()
+    }
+
+    fn zigzag(field: u64, value: i64) -> Vec<u8> {
+        int(field, (value << 1 ^ value >> 63) as u64)
+    }
+
+    fn double(field: u64, value: f64) -> Vec<u8> {
+        [varint(field << 3 | 1), value.to_le_bytes().to_vec()].concat()
+    }
+
+    fn bytes(field: u64, bytes: &[u8]) -> Vec<u8> {
+        [varint(field << 3 | 2), varint(bytes.len() as u64), bytes.to_vec()].concat()
+    }
+
+    fn family(name: &str, kind: u64, metrics: &[Vec<u8>]) -> Vec<u8> {
+        let metrics: Vec<u8> = metrics.iter().flat_map(|metric| bytes(4, metric)).collect();
+        let family = [bytes(1, name.as_bytes()), bytes(2, b"Help"), int(3, kind), metrics].concat();
+        [varint(family.len() as u64), family].concat()
+    }
+
+    pub(super) fn body() -> Vec<u8> {
+        let label = bytes(1, &[bytes(1, b"a"), bytes(2, "ü\"".as_bytes())].concat());
+        let classic: Vec<u8> = [0.5, 1.0].iter().flat_map(|bound| bytes(3, &[int(1, 2), double(2, *bound)].concat())).collect();
+        let sums = [int(1, 7), double(2, 12.5)].concat();
+        let span = bytes(12, &[zigzag(1, 0), int(2, 2)].concat());
+        let native = [zigzag(5, 3), double(6, 0.001), int(7, 1), span, zigzag(13, 2), zigzag(13, 2)].concat();
+        let quantile = bytes(3, &[double(1, 0.5), double(2, f64::NAN)].concat());
+        [
+            family("pb_count_total", 0, &[[label.clone(), bytes(3, &double(1, 3.0))].concat()]),
+            family("pb_gauge", 1, &[bytes(2, &double(1, -1.5)), [label, bytes(2, &double(1, f64::INFINITY))].concat()]),
+            family("pb_summary", 2, &[bytes(4, &[sums.clone(), quantile].concat())]),
+            family("pb_untyped", 3, &[bytes(5, &double(1, 9.0))]),
+            family("pb_classic", 4, &[bytes(7, &[sums.clone(), classic.clone()].concat())]),
+            family("pb_native", 4, &[bytes(7, &[sums.clone(), native.clone()].concat())]),
+            family("pb_both", 4, &[bytes(7, &[sums, classic, native].concat())]),
+        ]
+        .concat()
     }
 }
 
@@ -339,6 +397,7 @@ scrape_configs:
 - {job_name: compressed, metrics_path: /gzip, static_configs: [{targets: [PLAIN]}]}
 - {job_name: chunked, metrics_path: /chunked, static_configs: [{targets: [PLAIN]}]}
 - {job_name: no end of line, metrics_path: /no-end, static_configs: [{targets: [PLAIN]}]}
+- {job_name: protobuf, metrics_path: /protobuf, static_configs: [{targets: [PLAIN]}]}
 - {job_name: untyped, metrics_path: /untyped, static_configs: [{targets: [PLAIN]}]}
 - {job_name: host name, static_configs: [{targets: [NAMED]}]}
 - {job_name: empty, metrics_path: /empty, static_configs: [{targets: [PLAIN]}]}
@@ -437,7 +496,7 @@ async fn what_is_stored_equals_a_direct_scrape() {
     let config = path("prometheus.yml");
     write(&config, &PAIR.replace("PLAIN", &format!("'{plain}'")).replace("SECURE", &format!("'{secure}'")).replace("NAMED", &named));
 
-    let features = vec!["--enable-feature=exemplar-storage,extra-scrape-metrics".to_owned()];
+    let features = vec!["--enable-feature=exemplar-storage,extra-scrape-metrics,native-histograms".to_owned()];
     let port = free_port();
     let alone_url = format!("http://127.0.0.1:{port}");
     let _alone = start_prometheus_with(&path("alone"), &config, port, &features);
@@ -471,10 +530,11 @@ async fn what_is_stored_equals_a_direct_scrape() {
     println!("{targets} targets, {} series alone, {} sharded", alone.len(), sharded.len());
     assert_equal(&alone, &sharded);
     assert!(alone.len() > 600, "{}", alone.len());
+    assert!(alone.values().flatten().any(|value| value.contains("buckets")), "native histograms are stored");
     let up = |job: &str| {
         let series: Vec<_> = alone.iter().filter(|(name, _)| name.contains(r#""__name__":"up""#) && name.contains(&format!("\"job\":\"{job}\""))).collect();
         assert!(!series.is_empty(), "{job}");
-        series.iter().all(|(_, values)| values.contains("1"))
+        series.iter().all(|(_, values)| values.contains("\"1\""))
     };
     // The story tells of both kinds.
     for (job, expected) in [
@@ -547,8 +607,8 @@ async fn stored(url: &str) -> BTreeMap<String, BTreeSet<String>> {
         if UNCOMPARABLE.iter().any(|name| labels["__name__"] == *name) || body_too_large {
             continue;
         }
-        let values = series["values"].as_array().unwrap().iter().map(|v| v[1].as_str().unwrap().to_owned());
-        stored.entry(labels.to_string()).or_default().extend(values);
+        let [values, histograms] = ["values", "histograms"].map(|kind| series[kind].as_array().into_iter().flatten());
+        stored.entry(labels.to_string()).or_default().extend(values.chain(histograms).map(|value| value[1].to_string()));
     }
     stored
 }

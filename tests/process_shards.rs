@@ -1,5 +1,7 @@
 //! Shards that are processes of this machine (`--shard.type=process`).
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
 mod support;
 
 use std::{
@@ -149,6 +151,44 @@ async fn grows_survives_its_coordinator_and_heals() {
         assert_eq!([&after["0"], &after["2"]], [&before["0"], &before["2"]]);
     }
     assert_eq!(local.coordinator.all_assigned(3).await, placement, "nothing moved");
+
+    // An orderly end leaves the shards alone too, unless told otherwise.
+    let before = local.pids();
+    local.coordinator.process.signal("-TERM");
+    assert_eq!(local.coordinator.process.wait().await.code(), Some(0));
+    scraped_since(&[&a, &b, &c], Instant::now(), 2).await;
+    local.coordinator.restart();
+    assert_eq!(local.coordinator.all_assigned(3).await, placement);
+    assert_eq!(local.pids(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_killed_at_once() {
+    let [a, b] = [Exporter::start(500).await, Exporter::start(500).await];
+    let mut local = Local::start(&[&a, &b], &[]);
+    let placement = local.coordinator.all_assigned(2).await;
+    scraped_since(&[&a, &b], Instant::now(), 1).await;
+    let before = local.pids();
+    local.coordinator.process.kill().await;
+    for (pid, start_time) in before.values().flatten() {
+        assert!(is_running(*pid, *start_time));
+        kill("-KILL", *pid);
+    }
+    eventually("all are gone", async || {
+        let running = before.values().flatten().filter(|(pid, start_time)| is_running(*pid, *start_time)).count();
+        if running == 0 { Ok(()) } else { Err(format!("{running} run")) }
+    })
+    .await;
+
+    local.coordinator.restart();
+    let restarted = Instant::now();
+    scraped_since(&[&a, &b], restarted, 1).await;
+    println!("everything killed: all scraped {:.1} s after the coordinator's start", restarted.elapsed().as_secs_f64());
+    assert_eq!(local.coordinator.all_assigned(2).await, placement, "every shard has its targets from its store");
+    assert_eq!([a.explores(), b.explores()], [1, 1], "nothing is explored again");
+    let after = local.pids();
+    assert!(after.keys().eq(before.keys()));
+    assert!(after.values().flatten().all(|process| !before.values().flatten().any(|old| old == process)));
 }
 
 /// Three shards, two of which lose their targets: drained, idle, removed.

@@ -2,7 +2,7 @@
 //! own that remember who scraped them when. Everything runs on loopback, below one temporary folder, and
 //! ends with the test.
 
-#![allow(dead_code, unreachable_pub)] // every story uses its own part of this
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // every story uses its own part of this
 
 use std::{
     collections::BTreeMap,
@@ -342,6 +342,11 @@ impl Shard {
         let injected = self.injected();
         eventually("injected configuration", async || injected.exists().then_some(()).ok_or("no file yet".to_owned())).await;
         self.prometheus = Some(start_prometheus_with(&self.dir, &injected, self.prometheus_port, &self.prometheus_args));
+    }
+
+    /// Sends a signal to both processes.
+    pub fn signal(&self, signal: &str) {
+        [&self.sidecar, &self.prometheus].into_iter().flatten().for_each(|process| process.signal(signal));
     }
 
     pub fn injected(&self) -> PathBuf {
