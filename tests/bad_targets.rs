@@ -23,7 +23,7 @@ use tokio::{
 const TEXT: &str = "Content-Type: text/plain; version=0.0.4\r\n";
 
 /// Jobs, how they are reached, and what must be told of each.
-const BAD: [(&str, &str, &str); 17] = [
+const BAD: [(&str, &str, &str); 20] = [
     ("endless", "GENERATOR", "body size limit of 67108864 bytes exceeded"),
     ("bomb", "GENERATOR", "body size limit of 67108864 bytes exceeded"),
     ("garbage", "GENERATOR", "line 1: \"<html><body>this is not metrics"),
@@ -39,6 +39,9 @@ const BAD: [(&str, &str, &str); 17] = [
     ("redirects", "SERVER", "redirect: stopped after 10 requests"),
     ("reset", "SERVER", "reset"),
     ("no-http", "SERVER", "no valid HTTP response"),
+    ("endless-headers", "SERVER", "no valid HTTP response"),
+    ("endless-answers", "SERVER", "while waiting for the response headers"),
+    ("endless-line", "SERVER", "body size limit of 67108864 bytes exceeded"),
     ("untrusted", "SECURE", "certificate"),
     ("refused", "127.0.0.1:1", "cannot connect to 127.0.0.1:1"),
 ];
@@ -88,7 +91,20 @@ async fn misbehave(request: Request, mut connection: Connection) -> io::Result<(
             connection.send(&good).await?;
             connection.end().await
         }
+        "/endless-headers" => endless(connection, "HTTP/1.1 200 OK\r\n", format!("X-Long: {}\r\n", "x".repeat(8_000))).await,
+        "/endless-answers" => endless(connection, "", "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(100)).await,
+        "/endless-line" => {
+            let head = format!("HTTP/1.1 200 OK\r\n{TEXT}Content-Length: 10000000000\r\n\r\nbad{{x=\"");
+            endless(connection, &head, "x".repeat(1 << 20)).await
+        }
         _ => connection.answer("200 OK", TEXT, b"good 1\n").await,
+    }
+}
+
+async fn endless(mut connection: Connection, head: &str, piece: String) -> io::Result<()> {
+    connection.send(head).await?;
+    loop {
+        connection.send(&piece).await?;
     }
 }
 
@@ -112,7 +128,7 @@ async fn each_is_down_for_its_own_reason_and_the_healthy_one_is_not_disturbed() 
         let address = place.replace("GENERATOR", &generator).replace("SERVER", &server).replace("SECURE", &secure);
         let scheme = if place == "SECURE" { "https" } else { "http" };
         text += &format!("- job_name: {job}\n  metrics_path: /{job}\n  scheme: {scheme}\n  static_configs: [{{targets: ['{address}']}}]\n");
-        if ["endless", "bomb"].contains(&job) {
+        if ["endless", "endless-line", "bomb"].contains(&job) {
             text += "  scrape_interval: 8s\n  scrape_timeout: 8s\n"; // reading up to the limit takes a debug build a while
         }
     }

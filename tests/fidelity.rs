@@ -555,7 +555,14 @@ async fn what_is_stored_equals_a_direct_scrape() {
         series.into_iter().map(|(labels, value)| (identity(&serde_json::from_str(&labels).unwrap()), value)).collect::<BTreeMap<_, _>>()
     };
     let (series, total) = (noted("scrape_samples_post_metric_relabeling").await, noted("scrape_samples_scraped").await);
+    let ups = support::query(&sharded_url, "up").await.unwrap();
+    let up: BTreeMap<_, _> = ups.iter().map(|(labels, up)| (identity(&serde_json::from_str(labels).unwrap()), *up)).collect();
     let listed = coordinator.targets().await.unwrap();
+    assert_eq!((up.len(), listed.len()), (targets, targets));
+    for target in &listed {
+        let expected = if up[&identity(&target["labels"])] == 1.0 { "up" } else { "down" };
+        assert_eq!(target["health"], expected, "{target}");
+    }
     let mut compared = 0;
     for target in listed.iter().filter(|t| t["health"] == "up") {
         let name = identity(&target["labels"]);

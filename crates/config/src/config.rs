@@ -142,6 +142,24 @@ impl Config {
         emit(&root)
     }
 
+    /// As [`Config::masked_text`], with the external labels that the Prometheus of a shard has: those of Prometheus 3 with
+    /// environment references expanded, and `extra` ones in front of the user's. Thanos tells shards apart by them.
+    pub fn masked_text_of_shard(&self, extra: &Labels) -> String {
+        let mut root = self.main.clone();
+        mask::mask(&mut root);
+        let expanded = if self.line == PrometheusLine::V3 { self.external_labels.clone() } else { Labels::default() };
+        if !(expanded.is_empty() && extra.is_empty()) {
+            root.edit_key("global", |global| {
+                global.edit_key("external_labels", |labels| {
+                    for (name, value) in expanded.iter().chain(extra.iter()) {
+                        labels.set(name, Node::text(value));
+                    }
+                });
+            });
+        }
+        emit(&root)
+    }
+
     /// The main file.
     pub fn path(&self) -> &Path {
         &self.path

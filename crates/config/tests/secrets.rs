@@ -79,3 +79,16 @@ proptest! {
         let _ = kvass_config::parse_target_groups(&damaged, Path::new("t.yml"));
     }
 }
+
+#[test]
+fn a_shard_shows_the_external_labels_its_prometheus_has() {
+    let text = "global: {external_labels: {zone: 'a$$', shard: none}}\nscrape_configs: [{job_name: j, bearer_token: hunter2}]\n";
+    let shown = |line| load(text, line).masked_text_of_shard(&[("shard", "1"), ("replica", "0")].into());
+    for (line, zone) in [(V2, "zone: \"a$$\""), (V3, "zone: \"a$\"")] {
+        let shown = shown(line);
+        for part in [zone, "shard: \"1\"", "replica: \"0\"", "<secret>"] {
+            assert!(shown.contains(part), "{part} not in\n{shown}");
+        }
+        assert!(!shown.contains("none") && !shown.contains("hunter2"), "{shown}");
+    }
+}

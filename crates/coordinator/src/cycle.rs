@@ -160,10 +160,12 @@ impl Cycles {
         let view = |target: &Arc<Target>| {
             let explored = explored.get(&target.hash);
             let measured = explored.filter(|status| status.health == Health::Up).map(|status| status.count);
+            // A sidecar that was started again has not scraped yet, but its list holds the size.
+            let on_a_shard = self.sizes.get(target.hash);
             TargetView {
                 job: Arc::clone(&target.job),
-                count: self.sizes.get(target.hash).or(measured),
-                attempted: explored.is_some() || on_shards.contains(&target.hash),
+                count: on_a_shard.or(measured),
+                attempted: explored.is_some() || on_a_shard.is_some() || on_shards.contains(&target.hash),
                 interval: target.interval,
             }
         };

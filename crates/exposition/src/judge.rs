@@ -79,14 +79,7 @@ impl Judge {
     fn merge(&mut self, exposed: &SampleLabels) {
         let target = &self.options.target_labels;
         let builder = &mut self.builder;
-        // What is in the builder, the sample and the target are all sorted, so one walk finds what stays.
-        let mut exposed_names = exposed.iter().map(|(name, _)| name).peekable();
-        let mut target_names = target.iter().map(|(name, _)| name).peekable();
-        builder.retain(|name| {
-            while exposed_names.next_if(|exposed| *exposed < name).is_some() {}
-            while target_names.next_if(|target| *target < name).is_some() {}
-            exposed_names.peek() == Some(&name) || target_names.peek() == Some(&name)
-        });
+        builder.clear();
         let mut previous = None;
         for (name, value) in exposed.iter() {
             if previous != Some(name) {

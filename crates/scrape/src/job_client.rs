@@ -115,7 +115,8 @@ impl JobClient {
             label_name_length_limit: job.label_name_length_limit,
             label_value_length_limit: job.label_value_length_limit,
             sample_limit: job.sample_limit,
-            native_histograms: job.scrape_native_histograms,
+            // Prometheus 2 has no such setting: its parser takes every native histogram for what it is.
+            native_histograms: job.scrape_native_histograms || line == PrometheusLine::V2,
             always_classic: job.always_scrape_classic_histograms,
             convert_nhcb: job.convert_classic_histograms_to_nhcb,
             per_metric: false,

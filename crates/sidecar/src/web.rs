@@ -172,7 +172,7 @@ async fn http_sd(State(shard): Shared, Query(query): Query<HashMap<String, Strin
 
 async fn config(State(shard): Shared) -> ApiResult {
     match shard.origin.current() {
-        Some(config) => Ok(ok(RawConfig { yaml: config.masked_text() })),
+        Some(config) => Ok(ok(RawConfig { yaml: config.masked_text_of_shard(&shard.options.external_labels) })),
         None => Err(ApiError::internal("no configuration could be loaded yet")),
     }
 }

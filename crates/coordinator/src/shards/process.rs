@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use tokio::{process::Command, sync::Mutex};
 
@@ -202,12 +203,11 @@ impl Process {
         stat(self.pid).is_some_and(|(state, start_time)| start_time == self.start_time && state != 'Z' && state != 'X')
     }
 
-    fn signal(self, signal: &str) {
-        // The group, so that nothing a wrapper script started is left behind.
-        let result =
-            std::process::Command::new("kill").args([signal, "--", &format!("-{}", self.pid)]).stderr(Stdio::null()).status();
-        if let Err(error) = result {
-            tracing::warn!(pid = self.pid, %error, "process cannot be signalled");
+    /// To the group, so that nothing a wrapper script started is left behind.
+    fn signal(self, signal: Signal) {
+        let Some(group) = Pid::from_raw(self.pid) else { return };
+        if let Err(error) = rustix::process::kill_process_group(group, signal) {
+            tracing::debug!(pid = self.pid, %error, "process cannot be signalled");
         }
     }
 }
@@ -238,7 +238,7 @@ async fn stop(shard: &mut Shard) {
         if !process.is_running() {
             continue;
         }
-        process.signal("-TERM");
+        process.signal(Signal::TERM);
         let ended = async {
             while process.is_running() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -246,7 +246,7 @@ async fn stop(shard: &mut Shard) {
         };
         if tokio::time::timeout(TERM_PATIENCE, ended).await.is_err() {
             tracing::warn!(pid = process.pid, "process did not end when asked to and is killed");
-            process.signal("-KILL");
+            process.signal(Signal::KILL);
         }
     }
 }
@@ -306,7 +306,7 @@ mod tests {
         assert_eq!(second.list().await.unwrap(), listed, "the next coordinator adopts what runs");
 
         let record = second.record.lock().await.clone();
-        record.shards[&1].sidecar.unwrap().signal("-KILL");
+        record.shards[&1].sidecar.unwrap().signal(Signal::KILL);
         while record.shards[&1].sidecar.unwrap().is_running() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -79,6 +79,9 @@ fn counting_follows_the_job_and_the_prometheus_line() {
     assert_eq!((options.native_histograms, options.always_classic, options.convert_nhcb), (true, false, true));
     assert!(options.utf8_names);
     assert!(!client.count_options(&labels, None, PrometheusLine::V2).unwrap().utf8_names);
+    let plain = job_client(job("a", HttpClientConfig::default()));
+    let native = |line| plain.count_options(&labels, Some("text/plain"), line).unwrap().native_histograms;
+    assert_eq!([PrometheusLine::V2, PrometheusLine::V3].map(native), [true, false]);
     let error = client.count_options(&labels, Some("text/html"), PrometheusLine::V3).unwrap_err();
     assert_eq!(error, ScrapeError::ContentType { content_type: "text/html".to_owned() });
 }
