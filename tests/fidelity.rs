@@ -469,6 +469,22 @@ scrape_configs:
 const TARGETS: &str = r#"[{"targets": ["PLAIN"], "labels": {"__meta_zone": "z", "__meta_rack": "1.10", "__meta_job": "renamed", "__metrics_path__": "/a", "keep": "yes"}},
  {"targets": ["PLAIN"], "labels": {"keep": "no"}}, {"targets": ["PLAIN"], "labels": {"instance": "mine", "__scheme__": "http", "__param_x": "y z"}}]"#;
 
+/// What only Prometheus 3 knows.
+const PAIR_OF_3: &str = r#"- {job_name: native, metrics_path: /protobuf, scrape_native_histograms: true, static_configs: [{targets: [PLAIN]}]}
+- job_name: native and classic
+  metrics_path: /protobuf
+  scrape_native_histograms: true
+  always_scrape_classic_histograms: true
+  static_configs: [{targets: [PLAIN]}]
+- {job_name: custom buckets, convert_classic_histograms_to_nhcb: true, static_configs: [{targets: [PLAIN]}]}
+- {job_name: fallback, metrics_path: /untyped, fallback_scrape_protocol: PrometheusText0.0.4, static_configs: [{targets: [PLAIN]}]}
+- {job_name: plain, enable_compression: false, http_headers: {Authorization: {secrets: [key]}}, static_configs: [{targets: [PLAIN]}]}
+- job_name: 'any name'
+  static_configs: [{targets: [PLAIN], labels: {'größe.x': 1, "9 lives": cat}}]
+  metric_relabel_configs: [{source_labels: [__name__], regex: 'story_(.+)', target_label: __name__, replacement: 'story ${1} ü'}]
+- {job_name: legacy names, metric_name_validation_scheme: legacy, metric_name_escaping_scheme: underscores, static_configs: [{targets: [PLAIN]}]}
+"#;
+
 /// Differs between two scrapes of the same target.
 const UNCOMPARABLE: [&str; 2] = ["scrape_duration_seconds", "scrape_series_added"];
 
@@ -494,7 +510,10 @@ async fn what_is_stored_equals_a_direct_scrape() {
     write(&path("token"), "a token\n");
     write(&path("sd/a.json"), &TARGETS.replace("PLAIN", &plain));
     let config = path("prometheus.yml");
-    write(&config, &PAIR.replace("PLAIN", &format!("'{plain}'")).replace("SECURE", &format!("'{secure}'")).replace("NAMED", &named));
+    let version = Command::new(prometheus_binary()).arg("--version").output().unwrap();
+    let is_3 = String::from_utf8_lossy(&version.stdout).contains("version 3.");
+    let pair = format!("{PAIR}{}", if is_3 { PAIR_OF_3 } else { "" });
+    write(&config, &pair.replace("PLAIN", &format!("'{plain}'")).replace("SECURE", &format!("'{secure}'")).replace("NAMED", &named));
 
     let features = vec!["--enable-feature=exemplar-storage,extra-scrape-metrics,native-histograms".to_owned()];
     let port = free_port();

@@ -23,6 +23,8 @@ pub(crate) struct Catalog {
 pub(crate) struct JobTargets {
     pub(crate) config: Arc<ScrapeConfig>,
     groups: Vec<Arc<TargetGroup>>,
+    /// The active targets that discovery itself has found.
+    found: Arc<BTreeSet<TargetHash>>,
     pub(crate) active: Vec<Arc<Target>>,
     /// Targets kept although discovery does not list them, because it has not delivered everything yet.
     pub(crate) retained: usize,
@@ -74,6 +76,7 @@ impl Catalog {
                 let mut next = JobTargets {
                     config: Arc::clone(&job.config),
                     groups: job.groups.clone(),
+                    found: Arc::clone(&job.found),
                     active: job.active.clone(),
                     retained: job.retained + targets.len(),
                     dropped: job.dropped.clone(),
@@ -133,9 +136,12 @@ fn job_targets(
     let resolved = resolve(config, &found.groups, line);
     let mut active = resolved.active;
     let mut retained = 0;
+    let listed: BTreeSet<TargetHash> = active.iter().map(|target| target.hash).collect();
     if !complete && let Some(before) = before {
-        let listed: BTreeSet<TargetHash> = active.iter().map(|target| target.hash).collect();
-        let kept: Vec<Arc<Target>> = before.active.iter().filter(|target| !listed.contains(&target.hash)).cloned().collect();
+        // What supported discovery once found and does not find any more is gone, whatever the rest may be.
+        let is_gone = |hash: &TargetHash| found.complete && before.found.contains(hash);
+        let kept = before.active.iter().filter(|target| !listed.contains(&target.hash) && !is_gone(&target.hash));
+        let kept: Vec<Arc<Target>> = kept.cloned().collect();
         retained = kept.len();
         active.extend(kept);
     }
@@ -148,6 +154,7 @@ fn job_targets(
     Arc::new(JobTargets {
         config: Arc::clone(config),
         groups: found.groups.clone(),
+        found: Arc::new(listed),
         active,
         retained,
         dropped: resolved.dropped,
@@ -162,4 +169,74 @@ fn job_targets(
 
 fn same_groups(a: &[Arc<TargetGroup>], b: &[Arc<TargetGroup>]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
+
+#[cfg(test)]
+mod tests {
+    use kvass_config::LoadContext;
+
+    use super::*;
+
+    fn config() -> Config {
+        let context =
+            LoadContext { path: "p.yml".into(), line: PrometheusLine::V2, env: &|_| None, read_glob: &|_| Ok(Vec::new()) };
+        let text = "scrape_configs:\n- job_name: j\n  file_sd_configs: [{files: [a.json]}]\n";
+        Config::parse(text, &context).unwrap()
+    }
+
+    fn discovered(addresses: &[&str], complete: bool, unsupported: &[&str]) -> Discovered {
+        let group = TargetGroup {
+            source: "0".to_owned(),
+            targets: addresses.iter().map(|a| Labels::from([("__address__", *a)])).collect(),
+            labels: Labels::default(),
+        };
+        let job = JobDiscovery {
+            groups: vec![Arc::new(group)],
+            complete,
+            errors: Vec::new(),
+            unsupported: unsupported.iter().map(ToString::to_string).collect(),
+        };
+        Discovered { jobs: [("j".into(), job)].into() }
+    }
+
+    fn addresses(catalog: &Catalog) -> Vec<String> {
+        let mut addresses: Vec<String> = catalog.targets.values().map(|t| t.labels.address().to_owned()).collect();
+        addresses.sort();
+        addresses
+    }
+
+    /// A target of the job that only a shard knows of.
+    fn held(catalog: &Catalog) -> Target {
+        let mut target = Target::clone(catalog.targets.values().next().unwrap());
+        target.hash = TargetHash(7);
+        target.labels = Labels::from([("__address__", "held:1")]);
+        target
+    }
+
+    #[test]
+    fn targets_are_forgotten_only_when_discovery_is_complete() {
+        let config = config();
+        let next = |before: &Catalog, found: &Discovered| Catalog::next(before, &config, found, PrometheusLine::V2);
+        let first = next(&Catalog::default(), &discovered(&["a:1", "b:1"], true, &[]));
+        assert_eq!(addresses(&first), ["a:1", "b:1"]);
+        // The section was changed: its discoverer starts anew and has delivered nothing yet.
+        let restarted = next(&first, &discovered(&[], false, &[]));
+        assert_eq!(addresses(&restarted), ["a:1", "b:1"]);
+        assert_eq!(restarted.jobs["j"].retained, 2);
+        let after = next(&restarted, &discovered(&["b:1"], true, &[]));
+        assert_eq!(addresses(&after), ["b:1"]);
+        assert_eq!(addresses(&after.retaining([held(&after)])), ["b:1"], "a complete job takes nothing from shards");
+    }
+
+    #[test]
+    fn beside_unsupported_discovery_the_supported_one_is_followed() {
+        let config = config();
+        let next = |before: &Catalog, found: &Discovered| Catalog::next(before, &config, found, PrometheusLine::V2);
+        let unsupported = &["consul_sd_configs"];
+        let first = next(&Catalog::default(), &discovered(&["a:1", "b:1"], true, unsupported));
+        let first = first.retaining([held(&first)]);
+        assert_eq!(addresses(&first), ["a:1", "b:1", "held:1"]);
+        let after = next(&first, &discovered(&["b:1"], true, unsupported));
+        assert_eq!(addresses(&after), ["b:1", "held:1"], "what only a shard knows of may come from the unsupported one");
+    }
 }

@@ -115,6 +115,27 @@ async fn a_restarted_coordinator_moves_nothing_and_explores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sizes_on_shards_that_have_not_scraped_again_are_enough() {
+    fake::rustls();
+    let config = config_of(&[exporter(10).await, exporter(20).await]);
+    let [a] = shards(good(&config)).await;
+    let fleet = Fleet::start(&config, &[&a], limit(100)).await;
+    until("assigned", || a.hashes().len() == 2).await;
+    let dir = fleet.stop().await;
+
+    // As after a restart of everything.
+    a.lock().behaviour.scrapes = false;
+    let options = options(dir.path(), &[&a], limit(100));
+    let fleet = Fleet::with(dir, &config, options).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let shard = &fleet.get("/api/v1/coordinator/status").await["data"]["replicas"][0];
+    assert_eq!((&shard["settled"], &shard["shards"][0]["series"]), (&json!(true), &json!(30)));
+    let metrics = reqwest::get(format!("{}/metrics", fleet.url)).await.unwrap().text().await.unwrap();
+    assert!(!metrics.contains("kvass_explore_explored_total{"), "{metrics}");
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unreachable_shard_keeps_its_targets_within_the_grace_and_loses_them_after() {
     fake::rustls();
     let targets = [exporter(10).await, exporter(10).await];

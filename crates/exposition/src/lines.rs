@@ -204,8 +204,9 @@ impl Lines {
 
     /// Copies the labels of the sample out of its line.
     fn assemble(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        self.labels.clear();
-        self.labels.push_escaped(METRIC_NAME, utf8(bytes, self.sample.name)?);
+        let Sample { name, labels, .. } = &self.sample;
+        let end = labels.last().map_or(0, |(_, value)| value.end).max(name.end);
+        self.labels.assign(utf8(bytes, Span { start: 0, end })?, *name, labels);
         // Prometheus 3 stores bucket bounds and quantiles in one notation.
         let number_label = match self.metric_type {
             _ if self.judge.options().line == PrometheusLine::V2 => None,
@@ -213,12 +214,8 @@ impl Lines {
             MetricType::Summary => Some(QUANTILE_LABEL),
             MetricType::Counter | MetricType::Other => None,
         };
-        for (name, value) in &self.sample.labels {
-            self.labels.push_escaped(utf8(bytes, *name)?, utf8(bytes, *value)?);
-            let number = self.labels.last().filter(|(name, _)| Some(*name) == number_label);
-            if let Some(number) = number.and_then(|(_, value)| parse_float(value.as_bytes())) {
-                self.labels.set_last_value(&format_float(number));
-            }
+        if let Some(label) = number_label {
+            self.labels.rewrite(label, |value| parse_float(value.as_bytes()).map(format_float));
         }
         self.labels.sort();
         Ok(())

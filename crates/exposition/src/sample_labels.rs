@@ -1,6 +1,6 @@
-use std::ops::Range;
-
 use memchr::memchr;
+
+use crate::cursor::Span;
 
 /// Label that carries the name of a metric.
 pub(crate) const METRIC_NAME: &str = "__name__";
@@ -16,7 +16,8 @@ pub(crate) const QUANTILE_LABEL: &str = "quantile";
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SampleLabels {
     text: String,
-    labels: Vec<(Range<usize>, Range<usize>)>,
+    /// Names and values, as parts of the text.
+    labels: Vec<(Span, Span)>,
 }
 
 impl SampleLabels {
@@ -32,43 +33,50 @@ impl SampleLabels {
         self.labels.push((name, value));
     }
 
-    /// Adds a label whose name and value still have their backslashes.
-    pub(crate) fn push_escaped(&mut self, name: &str, value: &str) {
-        let name = self.append_unescaped(name);
-        let value = self.append_unescaped(value);
-        self.labels.push((name, value));
-    }
-
-    /// Replaces the value of the label added last.
-    pub(crate) fn set_last_value(&mut self, value: &str) {
-        let value = self.append(value);
-        if let Some(last) = self.labels.last_mut() {
-            last.1 = value;
+    /// Takes the labels of a line, of which name and labels are parts that still have their backslashes;
+    /// call [`Self::sort`] after it.
+    pub(crate) fn assign(&mut self, line: &str, metric_name: Span, labels: &[(Span, Span)]) {
+        self.clear();
+        self.text.push_str(line);
+        let name = self.append(METRIC_NAME);
+        self.labels.push((name, metric_name));
+        self.labels.extend_from_slice(labels);
+        if memchr(b'\\', line.as_bytes()).is_some() {
+            for index in 0..self.labels.len() {
+                let (name, value) = self.labels[index];
+                self.labels[index] = (self.unescaped(name, line), self.unescaped(value, line));
+            }
         }
     }
 
-    /// Name and value of the label added last.
-    pub(crate) fn last(&self) -> Option<(&str, &str)> {
-        self.labels.last().map(|(name, value)| (&self.text[name.clone()], &self.text[value.clone()]))
+    /// Replaces the values of a label where `rewritten` yields another one.
+    pub(crate) fn rewrite(&mut self, label: &str, rewritten: impl Fn(&str) -> Option<String>) {
+        for index in 0..self.labels.len() {
+            let (name, value) = self.labels[index];
+            if self.part(name) == label
+                && let Some(value) = rewritten(self.part(value))
+            {
+                self.labels[index].1 = self.append(&value);
+            }
+        }
     }
 
     pub(crate) fn sort(&mut self) {
-        let text = &self.text;
-        if !self.labels.is_sorted_by(|(a, _), (b, _)| text[a.clone()] <= text[b.clone()]) {
-            self.labels.sort_by(|(a, _), (b, _)| text[a.clone()].cmp(&text[b.clone()]));
-        }
+        let text = self.text.as_bytes();
+        self.labels.sort_by(|(a, _), (b, _)| a.of(text).cmp(b.of(text)));
     }
 
     /// Names and values in name order; values may be empty, names may repeat.
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
-        self.labels.iter().map(|(name, value)| (&self.text[name.clone()], &self.text[value.clone()]))
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + DoubleEndedIterator + Clone {
+        self.labels.iter().map(|(name, value)| (self.part(*name), self.part(*value)))
     }
 
     /// The value of the first label of that name, which may be empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        let index = self.labels.partition_point(|(n, _)| self.text[n.clone()] < *name);
+        let text = self.text.as_bytes();
+        let index = self.labels.partition_point(|(n, _)| n.of(text) < name.as_bytes());
         let (found, value) = self.labels.get(index)?;
-        (self.text[found.clone()] == *name).then(|| &self.text[value.clone()])
+        (self.part(*found) == name).then(|| self.part(*value))
     }
 
     /// The exposed metric name, empty when there is none.
@@ -76,16 +84,20 @@ impl SampleLabels {
         self.get(METRIC_NAME).unwrap_or_default()
     }
 
-    fn append(&mut self, text: &str) -> Range<usize> {
-        let start = self.text.len();
-        self.text.push_str(text);
-        start..self.text.len()
+    fn part(&self, span: Span) -> &str {
+        self.text.get(span.start..span.end).unwrap_or_default()
     }
 
-    /// Known escapes are `\\`, `\"` and `\n`; any other pair stays as it is.
-    fn append_unescaped(&mut self, text: &str) -> Range<usize> {
+    fn append(&mut self, text: &str) -> Span {
         let start = self.text.len();
-        let mut rest = text;
+        self.text.push_str(text);
+        Span { start, end: self.text.len() }
+    }
+
+    /// The part of the line without backslashes. Known escapes are `\\`, `\"` and `\n`; any other pair stays as it is.
+    fn unescaped(&mut self, part: Span, line: &str) -> Span {
+        let Some(mut rest) = line.get(part.start..part.end).filter(|text| text.contains('\\')) else { return part };
+        let start = self.text.len();
         while let Some(backslash) = memchr(b'\\', rest.as_bytes()) {
             self.text.push_str(&rest[..backslash]);
             rest = &rest[backslash..];
@@ -99,7 +111,7 @@ impl SampleLabels {
             rest = &rest[length..];
         }
         self.text.push_str(rest);
-        start..self.text.len()
+        Span { start, end: self.text.len() }
     }
 }
 
@@ -139,8 +151,18 @@ mod tests {
             (r"\\\\", r"\\"),
             ("é\\é", "é\\é"),
         ] {
-            labels.push_escaped("n", escaped);
-            assert_eq!(labels.last(), Some(("n", plain)), "{escaped}");
+            let line = format!("m{{n=\"{escaped}\"}}");
+            let (name, value) = (Span { start: 2, end: 3 }, Span { start: 5, end: 5 + escaped.len() });
+            labels.assign(&line, Span { start: 0, end: 1 }, &[(name, value)]);
+            labels.sort();
+            assert_eq!(labels.iter().collect::<Vec<_>>(), [(METRIC_NAME, "m"), ("n", plain)], "{escaped}");
         }
+    }
+
+    #[test]
+    fn rewritten_values() {
+        let mut labels: SampleLabels = [("a", "1"), ("b", "1"), ("a", "x")].into_iter().collect();
+        labels.rewrite("a", |value| (value == "1").then(|| "one".to_owned()));
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "one"), ("a", "x"), ("b", "1")]);
     }
 }

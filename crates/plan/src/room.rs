@@ -14,9 +14,10 @@ pub(crate) struct Room {
 
 impl Room {
     /// Whether a target of this size may be added without filling the shard above `permille` of a limit.
-    /// One that exceeds a limit by itself needs a shard where nothing is; its load then keeps others off.
+    /// One that exceeds that by itself needs a shard where nothing is, and no shard would be less full with it; its
+    /// load then keeps others off.
     pub(crate) fn takes(self, count: SeriesCount, limits: &Limits, permille: u32) -> bool {
-        if limits.too_big(count) { !self.used } else { limits.within(self.load + count, permille) }
+        if limits.within(count, permille) { limits.within(self.load + count, permille) } else { !self.used }
     }
 
     pub(crate) fn add(&mut self, count: SeriesCount) {
@@ -39,6 +40,8 @@ mod tests {
             (room(60, true), 41, 1000, false),
             (room(60, true), 20, 800, true),
             (room(60, true), 21, 800, false),
+            (room(0, false), 81, 800, true),
+            (room(0, true), 81, 800, false),
             (room(0, false), 101, 1000, true),
             (room(0, false), 101, 800, true),
             (room(0, true), 101, 1000, false),
