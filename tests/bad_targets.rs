@@ -1,5 +1,7 @@
 //! Targets that misbehave harm neither Prometheus nor the others, and each is reported with its own reason.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 #[path = "support/raw_server.rs"]
 mod raw_server;
 mod support;
@@ -68,7 +70,9 @@ async fn misbehave(request: Request, mut connection: Connection) -> io::Result<(
             connection.end().await
         }
         "/cut-chunked" => {
-            connection.send(format!("HTTP/1.1 200 OK\r\n{TEXT}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n", good.len())).await?;
+            connection
+                .send(format!("HTTP/1.1 200 OK\r\n{TEXT}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{good}\r\n", good.len()))
+                .await?;
             // With its half of the body Prometheus would have something to store.
             tokio::time::sleep(Duration::from_millis(200)).await;
             connection.end().await
@@ -127,7 +131,9 @@ async fn each_is_down_for_its_own_reason_and_the_healthy_one_is_not_disturbed() 
     for (job, place, _) in BAD {
         let address = place.replace("GENERATOR", &generator).replace("SERVER", &server).replace("SECURE", &secure);
         let scheme = if place == "SECURE" { "https" } else { "http" };
-        text += &format!("- job_name: {job}\n  metrics_path: /{job}\n  scheme: {scheme}\n  static_configs: [{{targets: ['{address}']}}]\n");
+        text += &format!(
+            "- job_name: {job}\n  metrics_path: /{job}\n  scheme: {scheme}\n  static_configs: [{{targets: ['{address}']}}]\n"
+        );
         if ["endless", "endless-line", "bomb"].contains(&job) {
             text += "  scrape_interval: 8s\n  scrape_timeout: 8s\n"; // reading up to the limit takes a debug build a while
         }
@@ -166,7 +172,8 @@ async fn each_is_down_for_its_own_reason_and_the_healthy_one_is_not_disturbed() 
 
     // From now on everything is at its worst: all of this while the healthy one is scraped.
     let from = Instant::now();
-    eventually("a while", async || if from.elapsed() > Duration::from_secs(15) { Ok(()) } else { Err("not over".to_owned()) }).await;
+    eventually("a while", async || if from.elapsed() > Duration::from_secs(15) { Ok(()) } else { Err("not over".to_owned()) })
+        .await;
     let scrapes = healthy.scrapes();
     let gaps: Vec<f64> = scrapes.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect();
     let longest = gaps.iter().copied().fold(0.0, f64::max);
@@ -184,8 +191,13 @@ async fn each_is_down_for_its_own_reason_and_the_healthy_one_is_not_disturbed() 
             ups.entry(job.to_owned()).or_default().extend(samples.iter().map(|(_, value)| *value));
         }
     }
-    let about_scrapes =
-        ["scrape_duration_seconds", "scrape_samples_post_metric_relabeling", "scrape_samples_scraped", "scrape_series_added", "up"];
+    let about_scrapes = [
+        "scrape_duration_seconds",
+        "scrape_samples_post_metric_relabeling",
+        "scrape_samples_scraped",
+        "scrape_series_added",
+        "up",
+    ];
     for (job, _, _) in BAD {
         let up = &ups[job];
         assert!(up.len() >= 2 && up.iter().all(|up| *up == 0.0), "{job}: {up:?}");
@@ -266,9 +278,13 @@ async fn the_proxy_goes_to_assigned_targets_only() {
     let world = tempfile::tempdir().unwrap();
     let (target, victim) = (Exporter::start(5).await, Exporter::start(5).await);
     let config = world.path().join("prometheus.yml");
-    write(&config, &static_config("1s", &[&target]).replace("- job_name: story\n", "- job_name: story\n  bearer_token: secret\n"));
+    write(
+        &config,
+        &static_config("1s", &[&target]).replace("- job_name: story\n", "- job_name: story\n  bearer_token: secret\n"),
+    );
     let shard = Shard::start(world.path(), "shard-0", &config).await;
-    let coordinator = Coordinator::start(world.path(), &config, &[&shard], &["--shard.max-series=1000", "--coordinator.interval=1s"]);
+    let coordinator =
+        Coordinator::start(world.path(), &config, &[&shard], &["--shard.max-series=1000", "--coordinator.interval=1s"]);
     coordinator.all_assigned(1).await;
     eventually("first scrape", async || target.scrapes().first().map(drop).ok_or("none".to_owned())).await;
     let assigned = get_json(&format!("{}/api/v1/shard/targets/assigned/", shard.url())).await.unwrap();

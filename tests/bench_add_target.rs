@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p kvass --bench add_target` (20 trials, about four minutes; `KVASS_TRIALS=n` for fewer).
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! What the documents say and what the code has are the same.
 
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 fn repository() -> std::path::PathBuf {

@@ -1,5 +1,7 @@
 //! What Prometheus stores behind kvass is what it would store without.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 #[path = "support/raw_server.rs"]
 mod raw_server;
 mod support;
@@ -21,8 +23,8 @@ use flate2::{Compression, write::GzEncoder};
 use raw_server::{Authority, Connection, Request, serve};
 use serde_json::Value;
 use support::{
-    Coordinator, Exporter, Process, Shard, eventually, free_port, get_json, metric, prometheus_args, prometheus_binary, start_prometheus,
-    start_prometheus_with, write,
+    Coordinator, Exporter, Process, Shard, eventually, free_port, get_json, metric, prometheus_args, prometheus_binary,
+    start_prometheus, start_prometheus_with, write,
 };
 
 fn world() -> tempfile::TempDir {
@@ -32,7 +34,13 @@ fn world() -> tempfile::TempDir {
 
 /// Secrets of jobs; none may reach Prometheus.
 const JOB_SECRETS: [&str; 8] = [
-    "job-password", "job-credentials", "job-bearer", "job-oauth-secret", "job-token-in-params", "job-proxy-password", "job-userinfo",
+    "job-password",
+    "job-credentials",
+    "job-bearer",
+    "job-oauth-secret",
+    "job-token-in-params",
+    "job-proxy-password",
+    "job-userinfo",
     "job-secret.txt",
 ];
 /// Secrets that Prometheus itself needs.
@@ -166,7 +174,14 @@ async fn prometheus_takes_the_injected_form_of_a_rich_configuration() {
         }
         let loaded = get_json(&format!("{}/api/v1/status/config", shard.prometheus_url())).await.unwrap();
         let loaded = loaded["data"]["yaml"].as_str().unwrap();
-        for kept in ["release: \"1.10\"", "\"yes\": \"on\"", "capacity: 2500", "sample_limit: 1000", "honor_labels: true", "http://127.0.0.1:1/second"] {
+        for kept in [
+            "release: \"1.10\"",
+            "\"yes\": \"on\"",
+            "capacity: 2500",
+            "sample_limit: 1000",
+            "honor_labels: true",
+            "http://127.0.0.1:1/second",
+        ] {
             assert!(loaded.contains(kept), "{form}: {kept}: {loaded}");
         }
         assert!(!loaded.contains("target_limit") && loaded.contains(&format!("shard: {form}")), "{loaded}");
@@ -177,7 +192,10 @@ async fn prometheus_takes_the_injected_form_of_a_rich_configuration() {
         // What labels look like: text as written, as Prometheus reads YAML itself.
         let listed = get_json(&format!("{}/api/v1/targets?state=active", shard.prometheus_url())).await.unwrap();
         let basic = listed["data"]["activeTargets"].as_array().unwrap().iter().find(|t| t["labels"]["job"] == "basic").unwrap();
-        assert_eq!((&basic["labels"]["version"], &basic["labels"]["on"], &basic["labels"]["octal"]), (&"1.10".into(), &"yes".into(), &"010".into()));
+        assert_eq!(
+            (&basic["labels"]["version"], &basic["labels"]["on"], &basic["labels"]["octal"]),
+            (&"1.10".into(), &"yes".into(), &"010".into())
+        );
     }
 }
 
@@ -248,7 +266,8 @@ go_memstats_y{{a="1",b="2"}} 2
             body.push_str("story_ending 1\n");
         }
         // Whatever the target can see of its scrape.
-        let seen = ["host", "accept", "accept-encoding", "user-agent", "x-prometheus-scrape-timeout-seconds", "authorization"];
+        let seen =
+            ["host", "accept", "accept-encoding", "user-agent", "x-prometheus-scrape-timeout-seconds", "authorization", "x-key"];
         let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
         let mut labels = format!("target=\"{}\"", quote(&request.target));
         for name in seen {
@@ -478,7 +497,7 @@ const PAIR_OF_3: &str = r#"- {job_name: native, metrics_path: /protobuf, scrape_
   static_configs: [{targets: [PLAIN]}]
 - {job_name: custom buckets, convert_classic_histograms_to_nhcb: true, static_configs: [{targets: [PLAIN]}]}
 - {job_name: fallback, metrics_path: /untyped, fallback_scrape_protocol: PrometheusText0.0.4, static_configs: [{targets: [PLAIN]}]}
-- {job_name: plain, enable_compression: false, http_headers: {Authorization: {secrets: [key]}}, static_configs: [{targets: [PLAIN]}]}
+- {job_name: plain, enable_compression: false, http_headers: {X-Key: {secrets: [key]}}, static_configs: [{targets: [PLAIN]}]}
 - job_name: 'any name'
   static_configs: [{targets: [PLAIN], labels: {'größe.x': 1, "9 lives": cat}}]
   metric_relabel_configs: [{source_labels: [__name__], regex: 'story_(.+)', target_label: __name__, replacement: 'story ${1} ü'}]
@@ -513,7 +532,10 @@ async fn what_is_stored_equals_a_direct_scrape() {
     let version = Command::new(prometheus_binary()).arg("--version").output().unwrap();
     let is_3 = String::from_utf8_lossy(&version.stdout).contains("version 3.");
     let pair = format!("{PAIR}{}", if is_3 { PAIR_OF_3 } else { "" });
-    write(&config, &pair.replace("PLAIN", &format!("'{plain}'")).replace("SECURE", &format!("'{secure}'")).replace("NAMED", &named));
+    write(
+        &config,
+        &pair.replace("PLAIN", &format!("'{plain}'")).replace("SECURE", &format!("'{secure}'")).replace("NAMED", &named),
+    );
 
     let features = vec!["--enable-feature=exemplar-storage,extra-scrape-metrics,native-histograms".to_owned()];
     let port = free_port();
@@ -523,7 +545,8 @@ async fn what_is_stored_equals_a_direct_scrape() {
     shard.prometheus_args = features;
     shard.start_sidecar();
     shard.start_prometheus().await;
-    let coordinator = Coordinator::start(world.path(), &config, &[&shard], &["--shard.max-series=100000", "--coordinator.interval=1s"]);
+    let coordinator =
+        Coordinator::start(world.path(), &config, &[&shard], &["--shard.max-series=100000", "--coordinator.interval=1s"]);
     let sharded_url = shard.prometheus_url();
 
     let targets = eventually("the same targets on both", async || {
@@ -532,7 +555,8 @@ async fn what_is_stored_equals_a_direct_scrape() {
         if !alone.is_empty() && alone == sharded && unknown == 0 {
             return Ok(alone.len());
         }
-        let only = |a: &[Value], b: &[Value]| a.iter().filter(|t| !b.contains(t)).map(Value::to_string).collect::<Vec<_>>().join("\n ");
+        let only =
+            |a: &[Value], b: &[Value]| a.iter().filter(|t| !b.contains(t)).map(Value::to_string).collect::<Vec<_>>().join("\n ");
         Err(format!("only alone:\n {}\nonly sharded:\n {}", only(&alone, &sharded), only(&sharded, &alone)))
     })
     .await;
@@ -551,15 +575,32 @@ async fn what_is_stored_equals_a_direct_scrape() {
     assert!(alone.len() > 600, "{}", alone.len());
     assert!(alone.values().flatten().any(|value| value.contains("buckets")), "native histograms are stored");
     let up = |job: &str| {
-        let series: Vec<_> = alone.iter().filter(|(name, _)| name.contains(r#""__name__":"up""#) && name.contains(&format!("\"job\":\"{job}\""))).collect();
+        let series: Vec<_> = alone
+            .iter()
+            .filter(|(name, _)| name.contains(r#""__name__":"up""#) && name.contains(&format!("\"job\":\"{job}\"")))
+            .collect();
         assert!(!series.is_empty(), "{job}");
         series.iter().all(|(_, values)| values.contains("\"1\""))
     };
     // The story tells of both kinds.
     for (job, expected) in [
-        ("text", true), ("guarded", true), ("secure", true), ("enough samples", true), ("parameters", true), ("odd path", true), ("blackbox", true),
-        ("locked out", false), ("untrusted", false), ("too many samples", false), ("too many labels", false), ("too long name", false),
-        ("too long value", false), ("too large", false), ("html", false), ("down", false), ("not redirected", false),
+        ("text", true),
+        ("guarded", true),
+        ("secure", true),
+        ("enough samples", true),
+        ("parameters", true),
+        ("odd path", true),
+        ("blackbox", true),
+        ("locked out", false),
+        ("untrusted", false),
+        ("too many samples", false),
+        ("too many labels", false),
+        ("too long name", false),
+        ("too long value", false),
+        ("too large", false),
+        ("html", false),
+        ("down", false),
+        ("not redirected", false),
     ] {
         assert_eq!(up(job), expected, "{job}");
     }
@@ -571,7 +612,10 @@ async fn what_is_stored_equals_a_direct_scrape() {
     // The sizes in the API are those that Prometheus notes of each scrape.
     let noted = async |metric: &str| {
         let series = support::query(&sharded_url, &format!("{metric} and on(job, instance, version) (up == 1)")).await.unwrap();
-        series.into_iter().map(|(labels, value)| (identity(&serde_json::from_str(&labels).unwrap()), value)).collect::<BTreeMap<_, _>>()
+        series
+            .into_iter()
+            .map(|(labels, value)| (identity(&serde_json::from_str(&labels).unwrap()), value))
+            .collect::<BTreeMap<_, _>>()
     };
     let (series, total) = (noted("scrape_samples_post_metric_relabeling").await, noted("scrape_samples_scraped").await);
     let ups = support::query(&sharded_url, "up").await.unwrap();
@@ -613,7 +657,8 @@ async fn described_targets(url: &str) -> Result<Vec<Value>, String> {
     let answer = get_json(&format!("{url}/api/v1/targets?state=active")).await?;
     let list = answer["data"]["activeTargets"].as_array().ok_or("no targets")?;
     let keys = ["labels", "scrapePool", "health", "scrapeInterval", "scrapeTimeout"];
-    let mut targets: Vec<Value> = list.iter().map(|t| keys.iter().map(|key| ((*key).to_owned(), t[key].clone())).collect()).collect();
+    let mut targets: Vec<Value> =
+        list.iter().map(|t| keys.iter().map(|key| ((*key).to_owned(), t[key].clone())).collect()).collect();
     targets.sort_by_key(Value::to_string);
     Ok(targets)
 }
@@ -660,7 +705,8 @@ async fn exemplars(url: &str) -> BTreeSet<String> {
     let mut exemplars = BTreeSet::new();
     for series in answer["data"].as_array().unwrap() {
         for exemplar in series["exemplars"].as_array().unwrap() {
-            let time = if exemplar["labels"]["trace_id"] == "stamped" { exemplar["timestamp"].to_string() } else { String::new() };
+            let time =
+                if exemplar["labels"]["trace_id"] == "stamped" { exemplar["timestamp"].to_string() } else { String::new() };
             exemplars.insert(format!("{} {} {} {time}", series["seriesLabels"], exemplar["labels"], exemplar["value"]));
         }
     }
@@ -678,18 +724,92 @@ fn assert_equal(alone: &BTreeMap<String, BTreeSet<String>>, sharded: &BTreeMap<S
 
 /// Bodies at the edge of the formats. Some are good, some are not: Prometheus says which.
 const TEXT_BODIES: [&str; 62] = [
-    "a 1\n", "a 1", "a\t1\n", " a 1\n", "\ta 1\n", "a 1 \n", "a  1\n", "a 1\r\n", "\n\n", "\r\n", "a 1\n\n\nb 2\n", "a\n", "a \n", "a b\n", "1 1\n",
-    "a 1 2\n", "a 1 2.5\n", "a 1 x\n", "a 1 -5\n", "a 1 99999999999999999999\n", "a 1 2 3\n", "a 0x10\n", "a 1_000\n", "a 1e400\n", "a 1e5\n", "a .5\n",
-    "a 5.\n", "a +5\n", "a ++5\n", "a nan\n", "a NAN\n", "a inf\n", "a Infinity\n", "a -iNf\n", "a 0b1\n", "a {} 1\n", "a{} 1\n", "a{ } 1\n", "{} 1\n",
-    "{x=\"y\"} 1\n", "a{,} 1\n", "a{x=\"y\",} 1\n", "a{x=\"y\",,} 1\n", "a{x=\"y\" z=\"w\"} 1\n", "a{x='y'} 1\n", "a{x=y} 1\n", "a{x=\"y} 1\n",
-    "a{x=\"\\q\"} 1\n", "a{x=\"line\\nend\"} 1\n", "a{x=\"real\nline\"} 1\n", "a{x=\"y\",x=\"z\"} 1\n", "a{x=\"y\"}1\n", "a{1x=\"y\"} 1\n", "a:b 1\n", ":a 1\n",
-    "ä 1\n", "a{x=\"\u{fffd}ä\"} 1\n", "a{__name__=\"b\"} 1\n", "# TYPE a banana\na 1\n", "# TYPE a\na 1\n", "#TYPE a gauge\na 1\n", "# EOF\na 1\n",
+    "a 1\n",
+    "a 1",
+    "a\t1\n",
+    " a 1\n",
+    "\ta 1\n",
+    "a 1 \n",
+    "a  1\n",
+    "a 1\r\n",
+    "\n\n",
+    "\r\n",
+    "a 1\n\n\nb 2\n",
+    "a\n",
+    "a \n",
+    "a b\n",
+    "1 1\n",
+    "a 1 2\n",
+    "a 1 2.5\n",
+    "a 1 x\n",
+    "a 1 -5\n",
+    "a 1 99999999999999999999\n",
+    "a 1 2 3\n",
+    "a 0x10\n",
+    "a 1_000\n",
+    "a 1e400\n",
+    "a 1e5\n",
+    "a .5\n",
+    "a 5.\n",
+    "a +5\n",
+    "a ++5\n",
+    "a nan\n",
+    "a NAN\n",
+    "a inf\n",
+    "a Infinity\n",
+    "a -iNf\n",
+    "a 0b1\n",
+    "a {} 1\n",
+    "a{} 1\n",
+    "a{ } 1\n",
+    "{} 1\n",
+    "{x=\"y\"} 1\n",
+    "a{,} 1\n",
+    "a{x=\"y\",} 1\n",
+    "a{x=\"y\",,} 1\n",
+    "a{x=\"y\" z=\"w\"} 1\n",
+    "a{x='y'} 1\n",
+    "a{x=y} 1\n",
+    "a{x=\"y} 1\n",
+    "a{x=\"\\q\"} 1\n",
+    "a{x=\"line\\nend\"} 1\n",
+    "a{x=\"real\nline\"} 1\n",
+    "a{x=\"y\",x=\"z\"} 1\n",
+    "a{x=\"y\"}1\n",
+    "a{1x=\"y\"} 1\n",
+    "a:b 1\n",
+    ":a 1\n",
+    "ä 1\n",
+    "a{x=\"\u{fffd}ä\"} 1\n",
+    "a{__name__=\"b\"} 1\n",
+    "# TYPE a banana\na 1\n",
+    "# TYPE a\na 1\n",
+    "#TYPE a gauge\na 1\n",
+    "# EOF\na 1\n",
 ];
 const OPEN_METRICS_BODIES: [&str; 22] = [
-    "# EOF\n", "# EOF", "", "a 1\n", "a 1\n# EOF\n", "a 1\n# EOF\n\n", "a 1\n# EOF\nb 1\n", "a  1\n# EOF\n", "a 1 2.5\n# EOF\n", "# a remark\na 1\n# EOF\n",
-    "\na 1\n# EOF\n", "# TYPE a counter\na_total 1 # {} 1\n# EOF\n", "# TYPE a counter\na_total 1 # {x=\"y\"} 1 2\n# EOF\n", "a_total 1 #{x=\"y\"} 1\n# EOF\n",
-    "# UNIT a seconds\na 1\n# EOF\n", "# UNIT a_seconds seconds\na_seconds 1\n# EOF\n", "# TYPE a unknown\n# EOF\n", "# TYPE a untyped\n# EOF\n",
-    "# HELP a \\q\na 1\n# EOF\n", "a{x=\"y\"} NaN\n# EOF\n", "a{} 0x1\n# EOF\n", "a 1\r\n# EOF\n",
+    "# EOF\n",
+    "# EOF",
+    "",
+    "a 1\n",
+    "a 1\n# EOF\n",
+    "a 1\n# EOF\n\n",
+    "a 1\n# EOF\nb 1\n",
+    "a  1\n# EOF\n",
+    "a 1 2.5\n# EOF\n",
+    "# a remark\na 1\n# EOF\n",
+    "\na 1\n# EOF\n",
+    "# TYPE a counter\na_total 1 # {} 1\n# EOF\n",
+    "# TYPE a counter\na_total 1 # {x=\"y\"} 1 2\n# EOF\n",
+    "a_total 1 #{x=\"y\"} 1\n# EOF\n",
+    "# UNIT a seconds\na 1\n# EOF\n",
+    "# UNIT a_seconds seconds\na_seconds 1\n# EOF\n",
+    "# TYPE a unknown\n# EOF\n",
+    "# TYPE a untyped\n# EOF\n",
+    "# HELP a \\q\na 1\n# EOF\n",
+    "a{x=\"y\"} NaN\n# EOF\n",
+    "a{} 0x1\n# EOF\n",
+    "a 1\r\n# EOF\n",
 ];
 
 #[tokio::test]
@@ -716,7 +836,8 @@ async fn a_target_is_up_exactly_when_prometheus_says_so() {
     let groups: Vec<Value> = (0..bodies.len()).map(group).collect();
     write(&world.path().join("edge.json"), &Value::from(groups).to_string());
     let shard = Shard::start(world.path(), "shard-0", &config).await;
-    let coordinator = Coordinator::start(world.path(), &config, &[&shard], &["--shard.max-series=1000", "--coordinator.interval=1s"]);
+    let coordinator =
+        Coordinator::start(world.path(), &config, &[&shard], &["--shard.max-series=1000", "--coordinator.interval=1s"]);
 
     let stored = eventually("two scrapes of each", async || {
         let scrapes = support::query(&shard.prometheus_url(), "count_over_time(up[5m]) >= 2").await?;
@@ -746,7 +867,8 @@ async fn a_target_is_up_exactly_when_prometheus_says_so() {
         let expected = if stored["up"] == 1.0 { "up" } else { "down" };
         up += stored["up"] as usize;
         let [series, total] = ["series", "totalSeries"].map(|size| target[size].as_f64().unwrap());
-        let sizes_differ = expected == "up" && (series, total) != (stored["scrape_samples_post_metric_relabeling"], stored["scrape_samples_scraped"]);
+        let sizes_differ = expected == "up"
+            && (series, total) != (stored["scrape_samples_post_metric_relabeling"], stored["scrape_samples_scraped"]);
         if target["health"] != expected || sizes_differ {
             let health = [&target["health"], &target["lastError"]];
             differing += &format!("{:?}: Prometheus: {stored:?}; kvass: {health:?} {series} of {total}\n", bodies[number].1);
@@ -780,7 +902,9 @@ async fn a_new_target_needs_no_reload() {
     let _alone = start_prometheus(&world.path().join("alone"), &alone_config, free_port());
     let first_scrape = async |exporters: &[(Exporter, Instant)]| {
         let (exporter, added) = exporters.last().unwrap();
-        eventually("first scrape", async || exporter.scrapes().first().map(|s| s.at - *added).ok_or("none".to_owned())).await.as_secs_f64()
+        eventually("first scrape", async || exporter.scrapes().first().map(|s| s.at - *added).ok_or("none".to_owned()))
+            .await
+            .as_secs_f64()
     };
     for (_, exporters) in &sides {
         first_scrape(exporters).await;

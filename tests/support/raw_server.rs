@@ -1,6 +1,6 @@
 //! A server that answers byte for byte what a story wants, one request for each connection.
 
-#![allow(dead_code)] // every story uses its own part of this
+#![allow(dead_code, clippy::unwrap_used)] // every story uses its own part of this
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 

@@ -1,5 +1,7 @@
 //! Answers that sidecars of the original really gave, v0.1.4 to the last commit: we read them without loss.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 
 use kvass_api::{Envelope, ExtraConfigAnswer, RuntimeInfo, Statistics, StatusMap};
@@ -19,7 +21,9 @@ fn contains(ours: &Value, recorded: &Value) -> bool {
         (Value::Object(ours), Value::Object(recorded)) => {
             recorded.iter().all(|(name, value)| ours.get(name).is_some_and(|ours| contains(ours, value)))
         }
-        (Value::Array(ours), Value::Array(recorded)) => ours.len() == recorded.len() && ours.iter().zip(recorded).all(|(a, b)| contains(a, b)),
+        (Value::Array(ours), Value::Array(recorded)) => {
+            ours.len() == recorded.len() && ours.iter().zip(recorded).all(|(a, b)| contains(a, b))
+        }
         (Value::Number(ours), Value::Number(recorded)) => ours.as_f64() == recorded.as_f64(),
         (Value::String(ours), Value::String(recorded)) => {
             let moment = |text: &str| text.parse::<jiff::Timestamp>().ok();

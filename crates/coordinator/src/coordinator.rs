@@ -119,6 +119,9 @@ impl Coordinator {
         let listener = bind(&options.web_address).await?;
         let line = options.prometheus_line.unwrap_or_default();
         let config_file = ConfigFile::new(&options.config_file, line);
+        if options.prometheus_line.is_none() {
+            config_file.leave_line_open();
+        }
         config_file.reload().await?;
         let program = std::env::current_exe().map_err(|error| BuildError::Shards(format!("own program file: {error}")))?;
         let config_path = std::path::absolute(&options.config_file).unwrap_or_else(|_| options.config_file.clone());

@@ -42,13 +42,7 @@ fn target_labels() -> Labels {
     Labels::from([("job", "exporter"), ("instance", "10.0.0.1:9100")])
 }
 
-fn drop_rule() -> Arc<Vec<RelabelConfig>> {
-    let rule = Rule {
-        action: Some("drop".into()),
-        source_labels: Some(vec!["__name__".into()]),
-        regex: Some("go_.*".into()),
-        ..Rule::default()
-    };
+fn rules(rule: Rule) -> Arc<Vec<RelabelConfig>> {
     Arc::new(vec![RelabelConfig::new(rule, PrometheusLine::V3, NameScheme::Legacy).unwrap()])
 }
 
@@ -78,10 +72,21 @@ fn parser_with_label_limit(bencher: Bencher<'_, '_>) {
     count(bencher, &CountOptions { label_limit: 30, target_labels: target_labels(), ..CountOptions::default() }, 16 << 10);
 }
 
+fn count_with_rule(bencher: Bencher<'_, '_>, rule: Rule) {
+    let options = CountOptions { metric_relabel_configs: rules(rule), target_labels: target_labels(), ..CountOptions::default() };
+    count(bencher, &options, 16 << 10);
+}
+
+/// Decided without assembling labels.
 #[divan::bench]
 fn parser_with_drop_rule(bencher: Bencher<'_, '_>) {
-    let options = CountOptions { metric_relabel_configs: drop_rule(), target_labels: target_labels(), ..CountOptions::default() };
-    count(bencher, &options, 16 << 10);
+    let source_labels = Some(vec!["__name__".into()]);
+    count_with_rule(bencher, Rule { action: Some("drop".into()), source_labels, regex: Some("go_.*".into()), ..Rule::default() });
+}
+
+#[divan::bench]
+fn parser_with_labeldrop_rule(bencher: Bencher<'_, '_>) {
+    count_with_rule(bencher, Rule { action: Some("labeldrop".into()), regex: Some("code|uid".into()), ..Rule::default() });
 }
 
 #[divan::bench(sample_count = 10)]

@@ -10,13 +10,19 @@ use crate::{
 /// Prefix under which an exposed label survives a target label of the same name.
 const EXPORTED_PREFIX: &str = "exported_";
 
+/// Bytes of a sample above which the memory its labels took is given back: each label keeps what its longest
+/// value needed, which must not add up with the length of the body.
+const LARGE_SAMPLE: usize = 4 << 10;
+
 /// Does to a series what Prometheus does between parsing and storing it: target labels, metric
 /// relabelling, validation, label limits.
 pub(crate) struct Judge {
     options: CountOptions,
     utf8_names: bool,
+    /// There are no label limits.
+    unlimited: bool,
     takes_plain_series: bool,
-    /// Kept between samples: most of them have the same label names, whose memory is used again.
+    /// Kept between samples for its memory.
     builder: LabelsBuilder,
 }
 
@@ -24,12 +30,11 @@ impl Judge {
     pub(crate) fn new(options: CountOptions) -> Self {
         let convert_nhcb = options.convert_nhcb && options.line == PrometheusLine::V3;
         let options = CountOptions { convert_nhcb, ..options };
+        let unlimited = options.label_limit == 0 && options.label_name_length_limit == 0 && options.label_value_length_limit == 0;
         Judge {
             utf8_names: options.utf8_names && options.line == PrometheusLine::V3,
-            takes_plain_series: options.metric_relabel_configs.is_empty()
-                && options.label_limit == 0
-                && options.label_name_length_limit == 0
-                && options.label_value_length_limit == 0,
+            unlimited,
+            takes_plain_series: unlimited && options.metric_relabel_configs.is_empty(),
             options,
             builder: LabelsBuilder::new(),
         }
@@ -53,8 +58,35 @@ impl Judge {
         if self.utf8_names { !name.is_empty() } else { is_legacy_label_name(name) }
     }
 
+    /// The verdict of [`Self::admit`] on a series with legal, distinct label names, if it can be told without
+    /// assembling the labels. `value` has the value of an exposed label, `__name__` among them.
+    pub(crate) fn foresee<'a>(
+        &'a self,
+        mut label_names: impl Iterator<Item = &'a str>,
+        value: impl Fn(&str) -> Option<Cow<'a, str>>,
+    ) -> Option<bool> {
+        if self.takes_plain_series {
+            return Some(true);
+        }
+        let CountOptions { target_labels, honor_labels, metric_relabel_configs, .. } = &self.options;
+        let value = |name: &str| value(name).or_else(|| Some(target_labels.get(name)?.into())).unwrap_or_default();
+        let kept = kvass_relabel::foresee(metric_relabel_configs, value)?;
+        let certain = !kept || self.unlimited;
+        // A target label gives an exposed one of its name another name, which rules may look at.
+        let mut renames = || !honor_labels && label_names.any(|name| target_labels.get(name).is_some());
+        (certain && !renames()).then_some(kept)
+    }
+
     /// Whether the series survives metric relabelling; an error fails the whole scrape.
     pub(crate) fn admit(&mut self, exposed: &SampleLabels) -> Result<bool, Refusal> {
+        let verdict = self.assemble_and_judge(exposed);
+        if exposed.size() > LARGE_SAMPLE {
+            self.builder = LabelsBuilder::new();
+        }
+        verdict
+    }
+
+    fn assemble_and_judge(&mut self, exposed: &SampleLabels) -> Result<bool, Refusal> {
         self.merge(exposed);
         if !kvass_relabel::process(&self.options.metric_relabel_configs, &mut self.builder) || self.builder.is_empty() {
             return Ok(false);
@@ -75,35 +107,25 @@ impl Judge {
         Ok(true)
     }
 
-    /// Fills the builder with the exposed labels and those of the target.
+    /// Fills the builder with the exposed labels and those of the target, both of which come in name order.
     fn merge(&mut self, exposed: &SampleLabels) {
-        let target = &self.options.target_labels;
         let builder = &mut self.builder;
         builder.clear();
-        let mut previous = None;
-        for (name, value) in exposed.iter() {
-            if previous != Some(name) {
-                builder.set(name, value);
-            } else if value.is_empty() {
-                // One empty value deletes the label, whatever its repetitions say.
-                builder.remove(name);
-            }
-            previous = Some(name);
-        }
-        if self.options.honor_labels {
-            for (name, value) in target.iter().filter(|(name, _)| exposed.get(name).is_none()) {
+        let mut overwritten = Vec::new();
+        let mut target = self.options.target_labels.iter().peekable();
+        for (name, value) in exposed.distinct() {
+            while let Some((name, value)) = target.next_if(|(target, _)| *target < name) {
                 builder.set(name, value);
             }
-            return;
+            match target.next_if(|(target, _)| *target == name) {
+                Some((_, target)) if !self.options.honor_labels => {
+                    builder.set(name, target);
+                    overwritten.extend(exposed.get(name).filter(|value| !value.is_empty()).map(|value| (name, value)));
+                }
+                _ => builder.set(name, value),
+            }
         }
-        for (name, value) in target.iter() {
-            builder.set(name, value);
-        }
-        let mut overwritten: Vec<(&str, &str)> = target
-            .iter()
-            .filter_map(|(name, _)| Some((name, exposed.get(name)?)))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
+        target.for_each(|(name, value)| builder.set(name, value));
         overwritten.sort_by_key(|(name, _)| name.len());
         for (name, value) in overwritten {
             let mut exported = format!("{EXPORTED_PREFIX}{name}");

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use kvass_model::{PrometheusLine, SeriesCount};
 use memchr::memchr_iter;
 
@@ -8,10 +10,10 @@ use crate::{
     error::excerpt,
     judge::Judge,
     nhcb::Collector,
-    number::{format_float, parse_float},
+    number::stored_number,
     openmetrics,
     sample::{Grammar, Sample},
-    sample_labels::{BUCKET_LABEL, METRIC_NAME, QUANTILE_LABEL, SampleLabels},
+    sample_labels::{BUCKET_LABEL, METRIC_NAME, QUANTILE_LABEL, SampleLabels, unescape},
     tally::Tally,
     text,
 };
@@ -167,9 +169,9 @@ impl Lines {
         if self.skip_created && self.metric_type != MetricType::Other && self.sample.name.of(bytes).ends_with(b"_created") {
             return Ok(());
         }
-        if self.judge.takes_plain_series() && self.collector.is_none() && self.sample.is_plain(bytes) {
+        if let Some(admitted) = self.foresee(bytes) {
             let name = if self.judge.options().per_metric { utf8(bytes, self.sample.name)? } else { "" };
-            self.tally.add(name, SeriesCount { series: 1, total: 1 });
+            self.tally.add(name, SeriesCount { series: u64::from(admitted), total: 1 });
             return Ok(());
         }
         self.assemble(bytes)?;
@@ -202,23 +204,44 @@ impl Lines {
         }
     }
 
+    /// The verdict on the sample, if it can be told without assembling its labels.
+    fn foresee(&self, bytes: &[u8]) -> Option<bool> {
+        if self.collector.is_some() || !self.sample.is_plain(bytes) {
+            return None;
+        }
+        let text = |span: Span| std::str::from_utf8(span.of(bytes)).unwrap_or_default();
+        let names = self.sample.labels.iter().map(|(name, _)| text(*name));
+        self.judge.foresee(names, |label| {
+            if label == METRIC_NAME {
+                return Some(text(self.sample.name).into());
+            }
+            let (_, value) = self.sample.labels.iter().find(|(name, _)| name.of(bytes) == label.as_bytes())?;
+            let value = unescape(text(*value));
+            let number = if self.number_label() == Some(label) { stored_number(&value) } else { None };
+            Some(number.map_or(value, Cow::Owned))
+        })
+    }
+
     /// Copies the labels of the sample out of its line.
     fn assemble(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let Sample { name, labels, .. } = &self.sample;
         let end = labels.last().map_or(0, |(_, value)| value.end).max(name.end);
         self.labels.assign(utf8(bytes, Span { start: 0, end })?, *name, labels);
-        // Prometheus 3 stores bucket bounds and quantiles in one notation.
-        let number_label = match self.metric_type {
+        if let Some(label) = self.number_label() {
+            self.labels.rewrite(label, stored_number);
+        }
+        self.labels.sort();
+        Ok(())
+    }
+
+    /// The label whose values Prometheus 3 stores in one notation: bucket bounds and quantiles.
+    fn number_label(&self) -> Option<&'static str> {
+        match self.metric_type {
             _ if self.judge.options().line == PrometheusLine::V2 => None,
             MetricType::Histogram => Some(BUCKET_LABEL),
             MetricType::Summary => Some(QUANTILE_LABEL),
             MetricType::Counter | MetricType::Other => None,
-        };
-        if let Some(label) = number_label {
-            self.labels.rewrite(label, |value| parse_float(value.as_bytes()).map(format_float));
         }
-        self.labels.sort();
-        Ok(())
     }
 
     fn account(&mut self) -> Result<(), Problem> {

@@ -25,6 +25,11 @@ pub(crate) fn is_float(text: &[u8]) -> bool {
     parse_float(text).is_some()
 }
 
+/// The value of a bucket bound or quantile as Prometheus 3 stores it, if it is a number.
+pub(crate) fn stored_number(text: &str) -> Option<String> {
+    parse_float(text.as_bytes()).map(format_float)
+}
+
 /// Renders a bucket bound or quantile as Prometheus 3 stores it: shortest digits, exponent form below
 /// 1e-4 and from 1e6 (C's `%g`), and always recognisable as a float.
 pub(crate) fn format_float(value: f64) -> String {

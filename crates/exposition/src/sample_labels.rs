@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 use crate::cursor::Span;
@@ -33,6 +35,11 @@ impl SampleLabels {
         self.labels.push((name, value));
     }
 
+    /// Bytes of all names and values.
+    pub(crate) fn size(&self) -> usize {
+        self.text.len()
+    }
+
     /// Takes the labels of a line, of which name and labels are parts that still have their backslashes;
     /// call [`Self::sort`] after it.
     pub(crate) fn assign(&mut self, line: &str, metric_name: Span, labels: &[(Span, Span)]) {
@@ -44,7 +51,7 @@ impl SampleLabels {
         if memchr(b'\\', line.as_bytes()).is_some() {
             for index in 0..self.labels.len() {
                 let (name, value) = self.labels[index];
-                self.labels[index] = (self.unescaped(name, line), self.unescaped(value, line));
+                self.labels[index] = (self.unescaped(name), self.unescaped(value));
             }
         }
     }
@@ -67,8 +74,19 @@ impl SampleLabels {
     }
 
     /// Names and values in name order; values may be empty, names may repeat.
-    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + DoubleEndedIterator + Clone {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         self.labels.iter().map(|(name, value)| (self.part(*name), self.part(*value)))
+    }
+
+    /// Every name once. The first value of a repeated name counts, but one empty value deletes the label.
+    pub(crate) fn distinct(&self) -> impl Iterator<Item = (&str, &str)> {
+        let text = self.text.as_bytes();
+        let runs = self.labels.chunk_by(|(a, _), (b, _)| a.of(text) == b.of(text));
+        runs.filter_map(|run| {
+            let (name, value) = run.first()?;
+            let deleted = run.iter().any(|(_, value)| value.start == value.end);
+            Some((self.part(*name), if deleted { "" } else { self.part(*value) }))
+        })
     }
 
     /// The value of the first label of that name, which may be empty.
@@ -94,25 +112,34 @@ impl SampleLabels {
         Span { start, end: self.text.len() }
     }
 
-    /// The part of the line without backslashes. Known escapes are `\\`, `\"` and `\n`; any other pair stays as it is.
-    fn unescaped(&mut self, part: Span, line: &str) -> Span {
-        let Some(mut rest) = line.get(part.start..part.end).filter(|text| text.contains('\\')) else { return part };
-        let start = self.text.len();
-        while let Some(backslash) = memchr(b'\\', rest.as_bytes()) {
-            self.text.push_str(&rest[..backslash]);
-            rest = &rest[backslash..];
-            let (plain, length) = match rest.as_bytes().get(1) {
-                Some(b'\\') => ("\\", 2),
-                Some(b'"') => ("\"", 2),
-                Some(b'n') => ("\n", 2),
-                _ => ("\\", 1),
-            };
-            self.text.push_str(plain);
-            rest = &rest[length..];
+    fn unescaped(&mut self, part: Span) -> Span {
+        match unescape(self.part(part)) {
+            Cow::Borrowed(_) => part,
+            Cow::Owned(text) => self.append(&text),
         }
-        self.text.push_str(rest);
-        Span { start, end: self.text.len() }
     }
+}
+
+/// `text` without its backslashes. Known escapes are `\\`, `\"` and `\n`; any other pair stays as it is.
+pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
+    if memchr(b'\\', text.as_bytes()).is_none() {
+        return text.into();
+    }
+    let mut unescaped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(backslash) = memchr(b'\\', rest.as_bytes()) {
+        unescaped.push_str(&rest[..backslash]);
+        rest = &rest[backslash..];
+        let (plain, length) = match rest.as_bytes().get(1) {
+            Some(b'\\') => ("\\", 2),
+            Some(b'"') => ("\"", 2),
+            Some(b'n') => ("\n", 2),
+            _ => ("\\", 1),
+        };
+        unescaped.push_str(plain);
+        rest = &rest[length..];
+    }
+    (unescaped + rest).into()
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for SampleLabels {
@@ -134,6 +161,7 @@ mod tests {
     fn sorted_with_repetitions_and_empty_values() {
         let mut labels: SampleLabels = [("b", "1"), (METRIC_NAME, "m"), ("a", ""), ("b", "2")].into_iter().collect();
         assert_eq!(labels.iter().collect::<Vec<_>>(), [(METRIC_NAME, "m"), ("a", ""), ("b", "1"), ("b", "2")]);
+        assert_eq!(labels.distinct().collect::<Vec<_>>(), [(METRIC_NAME, "m"), ("a", ""), ("b", "1")]);
         assert_eq!((labels.get("b"), labels.get("a"), labels.get("c"), labels.metric_name()), (Some("1"), Some(""), None, "m"));
         labels.clear();
         assert_eq!((labels.iter().len(), labels.metric_name()), (0, ""));

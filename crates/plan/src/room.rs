@@ -14,8 +14,8 @@ pub(crate) struct Room {
 
 impl Room {
     /// Whether a target of this size may be added without filling the shard above `permille` of a limit.
-    /// One that exceeds that by itself needs a shard where nothing is, and no shard would be less full with it; its
-    /// load then keeps others off.
+    /// One that exceeds that by itself needs a shard where nothing is: any other would be fuller. Its load then keeps
+    /// others off.
     pub(crate) fn takes(self, count: SeriesCount, limits: &Limits, permille: u32) -> bool {
         if limits.within(count, permille) { limits.within(self.load + count, permille) } else { !self.used }
     }

@@ -126,9 +126,10 @@ fn coming(working: &Working<'_>, floor: u32) -> usize {
     }
 }
 
-/// Whether any shard may be added at all.
+/// Whether another shard is coming, or may be added.
 pub(crate) fn can_grow(working: &Working<'_>) -> bool {
-    allowed(working, floor(working)).0 > 0
+    let floor = floor(working);
+    coming(working, floor) > 0 || allowed(working, floor).0 > 0
 }
 
 /// How many shards may be added, and what keeps more from being added.

@@ -1,4 +1,4 @@
-use std::num::NonZeroU64;
+use std::{borrow::Cow, num::NonZeroU64};
 
 use kvass_model::LabelsBuilder;
 use md5::{Digest, Md5};
@@ -12,17 +12,22 @@ use crate::{
 
 /// What a rule does, with just what it needs to do it.
 pub(crate) enum Action {
+    Filter(Filter),
     Replace(Replace),
-    Keep { source: Source, regex: GoRegex },
-    Drop { source: Source, regex: GoRegex },
-    KeepEqual { source: Source, target: String },
-    DropEqual { source: Source, target: String },
     HashMod { source: Source, modulus: NonZeroU64, target: String },
     LabelMap { regex: GoRegex, replacement: Template },
     LabelDrop { regex: GoRegex },
     LabelKeep { regex: GoRegex },
     Lowercase { source: Source, target: String },
     Uppercase { source: Source, target: String },
+}
+
+/// The actions that keep or drop and change nothing.
+pub(crate) enum Filter {
+    Keep { source: Source, regex: GoRegex },
+    Drop { source: Source, regex: GoRegex },
+    KeepEqual { source: Source, target: String },
+    DropEqual { source: Source, target: String },
 }
 
 /// The action `replace`.
@@ -50,19 +55,36 @@ pub(crate) struct Scratch {
 
 impl Source {
     /// The joined values; missing labels count as empty. Only several labels need the buffer.
-    fn value<'a>(&self, labels: &'a LabelsBuilder, buffer: &'a mut String) -> &'a str {
+    fn value<'a>(&self, labels: &'a LabelsBuilder, buffer: &'a mut String) -> Cow<'a, str> {
+        self.look_up(|name| labels.get(name).unwrap_or_default().into(), buffer)
+    }
+
+    /// The same, with the value of a label as `value` has it.
+    fn look_up<'a, 'l: 'a>(&self, value: impl Fn(&str) -> Cow<'l, str>, buffer: &'a mut String) -> Cow<'a, str> {
         match self.labels.as_slice() {
-            [] => "",
-            [name] => labels.get(name).unwrap_or_default(),
+            [] => "".into(),
+            [name] => value(name),
             [first, others @ ..] => {
                 buffer.clear();
-                buffer.push_str(labels.get(first).unwrap_or_default());
+                buffer.push_str(&value(first));
                 for name in others {
                     buffer.push_str(&self.separator);
-                    buffer.push_str(labels.get(name).unwrap_or_default());
+                    buffer.push_str(&value(name));
                 }
-                buffer
+                buffer.as_str().into()
             }
+        }
+    }
+}
+
+impl Filter {
+    /// Whether the labels are kept, with the value of a label as `value` has it.
+    pub(crate) fn keeps<'l>(&self, value: impl Fn(&str) -> Cow<'l, str>, buffer: &mut String) -> bool {
+        match self {
+            Filter::Keep { source, regex } => regex.is_match(&source.look_up(value, buffer)),
+            Filter::Drop { source, regex } => !regex.is_match(&source.look_up(value, buffer)),
+            Filter::KeepEqual { source, target } => source.look_up(&value, buffer) == value(target),
+            Filter::DropEqual { source, target } => source.look_up(&value, buffer) != value(target),
         }
     }
 }
@@ -72,28 +94,21 @@ impl Action {
     pub(crate) fn apply(&self, labels: &mut LabelsBuilder, scratch: &mut Scratch) -> bool {
         let buffer = &mut scratch.joined;
         match self {
+            Action::Filter(filter) => return filter.keeps(|name| labels.get(name).unwrap_or_default().into(), buffer),
             Action::Replace(replace) => replace.apply(labels, scratch),
-            Action::Keep { source, regex } => return regex.is_match(source.value(labels, buffer)),
-            Action::Drop { source, regex } => return !regex.is_match(source.value(labels, buffer)),
-            Action::KeepEqual { source, target } => {
-                return source.value(labels, buffer) == labels.get(target).unwrap_or_default();
-            }
-            Action::DropEqual { source, target } => {
-                return source.value(labels, buffer) != labels.get(target).unwrap_or_default();
-            }
             Action::HashMod { source, modulus, target } => {
-                let hash = hash(source.value(labels, buffer)) % modulus.get();
+                let hash = hash(&source.value(labels, buffer)) % modulus.get();
                 labels.set(target, &hash.to_string());
             }
             Action::LabelMap { regex, replacement } => map_names(regex, replacement, labels),
             Action::LabelDrop { regex } => labels.retain(|name| !regex.is_match(name)),
             Action::LabelKeep { regex } => labels.retain(|name| regex.is_match(name)),
             Action::Lowercase { source, target } => {
-                let value = lowercase(source.value(labels, buffer));
+                let value = lowercase(&source.value(labels, buffer));
                 labels.set(target, &value);
             }
             Action::Uppercase { source, target } => {
-                let value = uppercase(source.value(labels, buffer));
+                let value = uppercase(&source.value(labels, buffer));
                 labels.set(target, &value);
             }
         }
@@ -103,7 +118,7 @@ impl Action {
 
 impl Replace {
     fn apply(&self, labels: &mut LabelsBuilder, scratch: &mut Scratch) {
-        let text = self.source.value(labels, &mut scratch.joined);
+        let text = &*self.source.value(labels, &mut scratch.joined);
         let (name, value) = match (self.target.constant(), self.replacement.constant()) {
             (Some(name), Some(value)) if self.regex.is_match(text) => (name, value),
             (Some(_), Some(_)) => return,

@@ -10,7 +10,7 @@ mod regex;
 mod rule;
 mod template;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use kvass_model::{LabelsBuilder, PrometheusLine};
 
@@ -73,4 +73,17 @@ impl fmt::Debug for RelabelConfig {
 pub fn process(rules: &[RelabelConfig], labels: &mut LabelsBuilder) -> bool {
     let mut scratch = Scratch::default();
     rules.iter().all(|config| config.0.action.apply(labels, &mut scratch))
+}
+
+/// What [`process`] would answer about labels that are in no builder: `value` has their values, empty for absent
+/// ones. `None` if the rules that only keep or drop do not decide before one that changes labels.
+pub fn foresee<'l>(rules: &[RelabelConfig], value: impl Fn(&str) -> Cow<'l, str>) -> Option<bool> {
+    let mut joined = String::new();
+    for config in rules {
+        let Action::Filter(filter) = &config.0.action else { return None };
+        if !filter.keeps(&value, &mut joined) {
+            return Some(false);
+        }
+    }
+    Some(true)
 }

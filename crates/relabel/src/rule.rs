@@ -3,7 +3,7 @@ use std::num::NonZeroU64;
 use kvass_model::{PrometheusLine, is_legacy_label_name};
 
 use crate::{
-    action::{Action, Replace, Source},
+    action::{Action, Filter, Replace, Source},
     regex::GoRegex,
     template::Template,
 };
@@ -131,17 +131,17 @@ impl Rule {
                 let target = Template::new(self.target_template(scheme)?, regex.group_names());
                 Ok(Action::Replace(Replace { source, regex, target, replacement, scheme }))
             }
-            "keep" => Ok(Action::Keep { source, regex }),
-            "drop" => Ok(Action::Drop { source, regex }),
+            "keep" => Ok(Action::Filter(Filter::Keep { source, regex })),
+            "drop" => Ok(Action::Filter(Filter::Drop { source, regex })),
             "keepequal" => {
                 let target = self.target(scheme)?;
                 self.refuse(&[REGEX, MODULUS, SEPARATOR, REPLACEMENT])?;
-                Ok(Action::KeepEqual { source, target })
+                Ok(Action::Filter(Filter::KeepEqual { source, target }))
             }
             "dropequal" => {
                 let target = self.target(scheme)?;
                 self.refuse(&[REGEX, MODULUS, SEPARATOR, REPLACEMENT])?;
-                Ok(Action::DropEqual { source, target })
+                Ok(Action::Filter(Filter::DropEqual { source, target }))
             }
             "hashmod" => {
                 let modulus = NonZeroU64::new(self.modulus.unwrap_or_default())

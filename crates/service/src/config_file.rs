@@ -4,7 +4,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,6 +53,7 @@ pub struct ReloadState {
 pub struct ConfigFile {
     path: PathBuf,
     line: ArcSwap<PrometheusLine>,
+    line_is_open: AtomicBool,
     current: watch::Sender<Option<Arc<Config>>>,
     state: ArcSwap<ReloadState>,
     /// Reloads happen one at a time; holds the texts last tried, so that polling does not repeat a failure.
@@ -62,6 +66,7 @@ impl ConfigFile {
         Arc::new(ConfigFile {
             path: path.into(),
             line: ArcSwap::from_pointee(line),
+            line_is_open: AtomicBool::new(false),
             current: watch::Sender::new(None),
             state: ArcSwap::default(),
             last_tried: Mutex::default(),
@@ -80,7 +85,14 @@ impl ConfigFile {
 
     /// Changes whose rules the configuration is read by, from the next load on.
     pub fn set_line(&self, line: PrometheusLine) {
+        self.line_is_open.store(false, Ordering::Relaxed);
         self.line.store(Arc::new(line));
+    }
+
+    /// Until [`ConfigFile::set_line`], a first configuration that only Prometheus 3 takes is read by its
+    /// rules: the Prometheus that could be asked may be waiting for this very configuration.
+    pub fn leave_line_open(&self) {
+        self.line_is_open.store(true, Ordering::Relaxed);
     }
 
     /// The configuration in force, if any was ever loaded.
@@ -125,9 +137,20 @@ impl ConfigFile {
 
     async fn load(&self, tried: &mut Vec<(PathBuf, String)>) -> Result<Arc<Config>, LoadError> {
         let (path, line) = (self.path.clone(), self.line());
-        let (texts, result) = tokio::task::spawn_blocking(move || read_and_parse(&path, line)).await.unwrap_or_else(|error| {
-            (Vec::new(), Err(LoadError::Read { path: self.path.clone(), source: io::Error::other(error) }))
+        let open = self.line_is_open.load(Ordering::Relaxed) && self.current().is_none();
+        let read = move || match read_and_parse(&path, line) {
+            (_, Err(_)) if open && load_once(&path, PrometheusLine::V3).is_ok() => {
+                (PrometheusLine::V3, read_and_parse(&path, PrometheusLine::V3))
+            }
+            read => (line, read),
+        };
+        let (read_by, (texts, result)) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
+            (line, (Vec::new(), Err(LoadError::Read { path: self.path.clone(), source: io::Error::other(error) })))
         });
+        if read_by != line {
+            tracing::info!(file = %self.path.display(), "configuration is one for prometheus 3");
+            self.line.store(Arc::new(read_by));
+        }
         *tried = texts;
         match result {
             Ok(config) => {
@@ -224,5 +247,34 @@ fn directory_of(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_first_configuration_decides_an_open_line() {
+        use PrometheusLine::{V2, V3};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prometheus.yml");
+        let only_3 = "scrape_configs: [{job_name: a, static_configs: [{targets: [h], labels: {'a b': c}}]}]\n";
+        for (text, open, taken, line) in
+            [(only_3, true, true, V3), (only_3, false, false, V2), ("{}\n", true, true, V2), ("x: y\n", true, false, V2)]
+        {
+            std::fs::write(&path, text).unwrap();
+            let file = ConfigFile::new(&path, V2);
+            if open {
+                file.leave_line_open();
+            }
+            assert_eq!((file.reload().await.is_ok(), file.line()), (taken, line), "{text}");
+        }
+
+        let file = ConfigFile::new(&path, V2);
+        file.leave_line_open();
+        file.set_line(V2);
+        std::fs::write(&path, only_3).unwrap();
+        assert!(file.reload().await.is_err(), "it was said whose rules apply");
     }
 }

@@ -52,11 +52,19 @@ pub(crate) enum ReloadError {
 }
 
 impl Origin {
-    /// `output` is the injected file: relative paths of a pushed text start in its folder.
-    pub(crate) fn new(file: Option<&Path>, output: &Path, store: &Store, line: PrometheusLine) -> Self {
+    /// `output` is the injected file: relative paths of a pushed text start in its folder. `line` is
+    /// `None` until Prometheus can be asked.
+    pub(crate) fn new(file: Option<&Path>, output: &Path, store: &Store, line: Option<PrometheusLine>) -> Self {
+        let assumed = line.unwrap_or_default();
         match file {
-            Some(file) => Origin::File(ConfigFile::new(file, line)),
-            None => Origin::Pushed(Pushed::new(output.with_file_name("pushed.yml"), store.clone(), line)),
+            Some(file) => {
+                let file = ConfigFile::new(file, assumed);
+                if line.is_none() {
+                    file.leave_line_open();
+                }
+                Origin::File(file)
+            }
+            None => Origin::Pushed(Pushed::new(output.with_file_name("pushed.yml"), store.clone(), assumed)),
         }
     }
 

@@ -70,8 +70,7 @@ impl Sidecar {
         let prometheus =
             Prometheus::new(&options.prometheus_url).map_err(|error| BuildError::PrometheusUrl(error.to_string()))?;
         let store = Store::new(&options.store_path, options.legacy_target_file.as_deref());
-        let line = options.prometheus_version.unwrap_or_default();
-        let origin = Origin::new(options.config_file.as_deref(), &options.output_file, &store, line);
+        let origin = Origin::new(options.config_file.as_deref(), &options.output_file, &store, options.prometheus_version);
         let clients = JobClients::new(ClientOptions {
             keep_alive: options.keep_alive,
             service_account_path: options.service_account_path.clone(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kvass_service::config_file::chain;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{delivery::Delivery, lock, shard::Shard, visibility::Visibility};
+use crate::{delivery::Delivery, lock, prometheus::PrometheusError, shard::Shard, visibility::Visibility};
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
@@ -57,10 +57,14 @@ pub(crate) async fn keep_applied(shard: Arc<Shard>) {
                 }
                 Err(error) => {
                     failed = true;
-                    let error = chain(&error);
-                    if error != reported {
-                        tracing::error!(%error, "prometheus does not reload, trying again");
-                        reported = error;
+                    let text = chain(&error);
+                    if text != reported {
+                        // Not there yet, or being restarted, is no more than a reason to wait.
+                        match error {
+                            PrometheusError::Unreachable { .. } => tracing::warn!(error = %text, "prometheus is waited for"),
+                            _ => tracing::error!(error = %text, "prometheus does not reload, trying again"),
+                        }
+                        reported = text;
                     }
                 }
             }
