@@ -1008,11 +1008,11 @@ async fn files_prometheus_cannot_watch_are_replaced_by_http() {
     let unseen = eventually("report of what is missing", async || {
         let said = forced.sidecar.as_ref().unwrap().log_text();
         let unseen = sidecar_metric(forced, "kvass_sidecar_targets_unseen").await as usize;
-        let told = unseen > 0 && said.contains("prometheus does not list targets of these jobs");
-        if told { Ok(unseen) } else { Err(format!("{unseen}: {said}")) }
+        let seen = support::query(&forced.prometheus_url(), "up == 1").await?.len();
+        let told = unseen > 0 && seen + unseen == 6 && said.contains("prometheus does not list targets of these jobs");
+        if told { Ok(unseen) } else { Err(format!("{seen} seen, {unseen} not: {said}")) }
     })
     .await;
     println!("with files all the same {unseen} of 6 jobs are without targets");
     assert!(fs::read_to_string(forced.injected()).unwrap().contains("file_sd_configs"));
-    jobs_up(forced, 6 - unseen).await;
 }

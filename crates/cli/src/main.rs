@@ -60,9 +60,9 @@ fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
         }
         Subcommands::MetricsGenerator(flags) => {
             start_logging(&flags.log, &warnings)?;
-            block_on(generator::run(flags, signal()))
+            block_on(async { generator::run(flags, signal()).await })
         }
-        Subcommands::Demo(flags) => block_on(demo::run(*flags, signal())),
+        Subcommands::Demo(flags) => block_on(async { demo::run(*flags, signal()).await }),
         Subcommands::Version => print(concat!("kvass ", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -79,13 +79,19 @@ async fn sidecar(options: kvass_sidecar::Options) -> anyhow::Result<()> {
     sidecar.run(shutdown).await.context("the sidecar failed")
 }
 
-/// Completes when the process is asked to end.
-async fn signal() {
-    match shutdown::requested().await {
-        Ok(signal) => tracing::info!(signal, "shutdown requested"),
-        Err(error) => {
-            tracing::warn!(%error, "signals cannot be caught: they end the process at once");
-            std::future::pending().await
+/// Completes when the process is asked to end, from this call on. Inside the runtime only.
+fn signal() -> impl Future<Output = ()> {
+    let requested = shutdown::requested();
+    async {
+        match requested {
+            Ok(requested) => {
+                let signal = requested.await;
+                tracing::info!(signal, "shutdown requested");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "signals cannot be caught: they end the process at once");
+                std::future::pending().await
+            }
         }
     }
 }

@@ -259,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_large_samples_is_given_back() {
+        let mut judge = Judge::new(CountOptions::default());
+        let long = "x".repeat(LARGE_SAMPLE);
+        for (value, kept) in [("x", 2), (long.as_str(), 0), ("x", 2)] {
+            assert_eq!(judge.admit(&[(METRIC_NAME, "m"), ("a", value)].into_iter().collect()), Ok(true));
+            assert_eq!(judge.builder.len(), kept);
+        }
+    }
+
+    #[test]
     fn refusals() {
         let base = CountOptions::default;
         let v3 = CountOptions { line: PrometheusLine::V3, utf8_names: true, ..base() };

@@ -47,6 +47,48 @@ fn relabelling_decides_what_is_stored() {
     assert_eq!(verdict(&options, BODY), Some((3, 4)), "2.x keeps bucket bounds as they are written");
 }
 
+/// What rules that only keep or drop decide without assembled labels is what they decide with them, which a
+/// rule in front that could change labels enforces.
+#[test]
+fn verdicts_without_assembled_labels() {
+    let body = "# TYPE h histogram\nh_bucket{job=\"e\",le=\"1\"} 1\nh_bucket{le=\"+Inf\",empty=\"\"} 1\n\
+                # TYPE c counter\nc{text=\"a\\\\b\\n\",job=\"\"} 1\nc{text=\"é\",zone=\"z\"} 1\n";
+    for (honor_labels, rule, series) in [
+        (false, ("drop", "__name__", "c", ""), 2),
+        (false, ("keep", "__name__", "c", ""), 2),
+        (false, ("drop", "le", "1\\.0", ""), 3),
+        (false, ("drop", "text", "a\\\\b\n", ""), 3),
+        (false, ("keep", "text", "é", ""), 1),
+        (false, ("keep", "empty", "()", ""), 4),
+        (false, ("keep", "job", "t", ""), 4),
+        (true, ("keep", "job", "t", ""), 2),
+        (true, ("drop", "job", "()", ""), 3),
+        (true, ("drop", "job", "e", ""), 3),
+        (false, ("keep", "exported_job", "e", ""), 1),
+        (true, ("keep", "exported_job", "e", ""), 0),
+        (false, ("dropequal", "zone", "", "instance"), 3),
+        (false, ("keepequal", "zone", "", "instance"), 1),
+        (false, ("drop", "none", "()", ""), 0),
+    ] {
+        let verdict = |list: &[(&str, &str, &str, &str)]| {
+            let options = CountOptions {
+                line: PrometheusLine::V3,
+                target_labels: Labels::from([("job", "t"), ("instance", "z")]),
+                honor_labels,
+                metric_relabel_configs: rules(list),
+                ..CountOptions::default()
+            };
+            verdict(&options, body.as_bytes())
+        };
+        assert_eq!(verdict(&[rule]), Some((series, 4)), "honor_labels {honor_labels}: {rule:?}");
+        assert_eq!(
+            verdict(&[("labeldrop", "", "nothing", ""), rule]),
+            Some((series, 4)),
+            "honor_labels {honor_labels}: {rule:?}"
+        );
+    }
+}
+
 #[test]
 fn a_dropped_sample_need_not_be_legal_but_must_be_readable() {
     let options = CountOptions { metric_relabel_configs: rules(&[("drop", "__name__", "a", "")]), ..CountOptions::default() };

@@ -4,7 +4,7 @@
 
 use Outcome::{Dropped, Refused, Set};
 use kvass_model::{LabelsBuilder, PrometheusLine};
-use kvass_relabel::{NameScheme, RelabelConfig, Rule, process};
+use kvass_relabel::{NameScheme, RelabelConfig, Rule, foresee, process};
 
 /// Result of applying rules.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +63,10 @@ fn outcome(rules: &[Build], input: &[(&str, &str)], line: PrometheusLine, scheme
     let compiled: Result<Vec<_>, _> = rules.iter().map(|build| RelabelConfig::new(build.0.clone(), line, scheme)).collect();
     let Ok(compiled) = compiled else { return (false, None) };
     let mut labels: LabelsBuilder = input.iter().copied().collect();
-    (process(&compiled, &mut labels), Some(labels))
+    let foreseen = foresee(&compiled, |name| labels.get(name).unwrap_or_default().into());
+    let kept = process(&compiled, &mut labels);
+    assert!(foreseen.is_none_or(|foreseen| foreseen == kept), "foreseen {foreseen:?}: {compiled:?}");
+    (kept, Some(labels))
 }
 
 #[track_caller]
@@ -93,6 +96,25 @@ fn check_lines(case: u32, rules: &[Build], input: &[(&str, &str)], v3: Outcome, 
 #[track_caller]
 fn check(case: u32, rule: Build, input: &[(&str, &str)], expected: Outcome) {
     check_lines(case, &[rule], input, expected, expected);
+}
+
+#[test]
+fn verdicts_before_labels_change() {
+    let keep = action("keep").source(&["a", "b"]).regex("foo;bar");
+    let drop = action("drop").source(&["x"]).regex("()");
+    let equal = action("keepequal").source(&["a"]).target("a");
+    for (rules, expected) in [
+        (vec![], Some(true)),
+        (vec![keep.clone(), equal.clone()], Some(true)),
+        (vec![keep.clone(), drop.clone(), equal.clone()], Some(false)),
+        (vec![drop.clone(), copy(&["a"])], Some(false)),
+        (vec![keep, copy(&["a"]), drop], None),
+    ] {
+        let compile = |build: Build| RelabelConfig::new(build.0, PrometheusLine::V3, NameScheme::Utf8).unwrap();
+        let rules: Vec<_> = rules.into_iter().map(compile).collect();
+        let value = |name: &str| ABC.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value).into();
+        assert_eq!(foresee(&rules, value), expected, "{rules:?}");
+    }
 }
 
 #[test]
