@@ -55,7 +55,7 @@ impl Target {
         public_labels(&self.labels)
     }
 
-    /// The labels a shard is sent (kvass-compat §10.5): parameters that merely repeat the job's
+    /// The labels a shard is sent: parameters that merely repeat the job's
     /// configuration are left out, names Prometheus 2 refuses are prefixed.
     pub fn shipped_labels(&self, params: &Params) -> Labels {
         let mut shipped = LabelsBuilder::new();
