@@ -165,7 +165,8 @@ impl ConfigFile {
             }
             Err(error) => {
                 let text = chain(&error);
-                tracing::error!(file = %self.path.display(), error = %text, "configuration refused, the last good one stays in force");
+                let in_force = self.current().map_or_else(|| "none".to_owned(), |config| config.hash().to_string());
+                tracing::error!(file = %self.path.display(), error = %text, %in_force, "configuration refused");
                 let last_success = self.state.load().last_success;
                 self.state.store(Arc::new(ReloadState { last_success, error: Some(text) }));
                 Err(error)
