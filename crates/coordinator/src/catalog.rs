@@ -6,8 +6,11 @@ use std::{
 };
 
 use kvass_config::{Config, ScrapeConfig};
-use kvass_discovery::{Discovered, FailedTarget, JobDiscovery, resolve};
+use kvass_discovery::{Discovered, FailedTarget, JobDiscovery, Resolver};
 use kvass_model::{Labels, PrometheusLine, Target, TargetGroup, TargetHash};
+
+/// What has been resolved before, by job: a change of one group costs that group only.
+pub(crate) type Resolvers = BTreeMap<Arc<str>, Resolver>;
 
 /// An immutable picture of all jobs and their targets.
 #[derive(Debug, Default)]
@@ -49,14 +52,22 @@ impl JobTargets {
 impl Catalog {
     /// The next picture. `previous` lends the targets of jobs whose discovery has not delivered (again)
     /// yet, and the work already done for jobs that did not change.
-    pub(crate) fn next(previous: &Catalog, config: &Config, discovered: &Discovered, line: PrometheusLine) -> Catalog {
+    pub(crate) fn next(
+        previous: &Catalog,
+        config: &Config,
+        discovered: &Discovered,
+        line: PrometheusLine,
+        resolvers: &mut Resolvers,
+    ) -> Catalog {
+        resolvers.retain(|name, _| config.job(name).is_some());
         let mut jobs = BTreeMap::new();
         for config in config.jobs() {
             let name = &config.job_name;
             let before = previous.jobs.get(name);
             let nothing = JobDiscovery::default();
             let found = discovered.jobs.get(name).unwrap_or(&nothing);
-            jobs.insert(Arc::clone(name), job_targets(before, config, found, line, previous.line));
+            let resolver = resolvers.entry(Arc::clone(name)).or_default();
+            jobs.insert(Arc::clone(name), job_targets(before, config, found, (line, previous.line), resolver));
         }
         Catalog::of(line, jobs)
     }
@@ -113,8 +124,8 @@ fn job_targets(
     before: Option<&Arc<JobTargets>>,
     config: &Arc<ScrapeConfig>,
     found: &JobDiscovery,
-    line: PrometheusLine,
-    previous_line: PrometheusLine,
+    (line, previous_line): (PrometheusLine, PrometheusLine),
+    resolver: &mut Resolver,
 ) -> Arc<JobTargets> {
     // What cannot be discovered may still be held by shards, from an installation that could.
     let complete = found.complete && found.unsupported.is_empty();
@@ -133,7 +144,7 @@ fn job_targets(
             tracing::warn!(job = %config.job_name, %section, "service discovery not supported, its targets are not found");
         }
     }
-    let resolved = resolve(config, &found.groups, line);
+    let resolved = resolver.resolve(config, &found.groups, line);
     let mut active = resolved.active;
     let mut retained = 0;
     let listed: BTreeSet<TargetHash> = active.iter().map(|target| target.hash).collect();
@@ -216,7 +227,9 @@ mod tests {
     #[test]
     fn targets_are_forgotten_only_when_discovery_is_complete() {
         let config = config();
-        let next = |before: &Catalog, found: &Discovered| Catalog::next(before, &config, found, PrometheusLine::V2);
+        let next = |before: &Catalog, found: &Discovered| {
+            Catalog::next(before, &config, found, PrometheusLine::V2, &mut Resolvers::new())
+        };
         let first = next(&Catalog::default(), &discovered(&["a:1", "b:1"], true, &[]));
         assert_eq!(addresses(&first), ["a:1", "b:1"]);
         // The section was changed: its discoverer starts anew and has delivered nothing yet.
@@ -231,7 +244,9 @@ mod tests {
     #[test]
     fn beside_unsupported_discovery_the_supported_one_is_followed() {
         let config = config();
-        let next = |before: &Catalog, found: &Discovered| Catalog::next(before, &config, found, PrometheusLine::V2);
+        let next = |before: &Catalog, found: &Discovered| {
+            Catalog::next(before, &config, found, PrometheusLine::V2, &mut Resolvers::new())
+        };
         let unsupported = &["consul_sd_configs"];
         let first = next(&Catalog::default(), &discovered(&["a:1", "b:1"], true, unsupported));
         let first = first.retaining([held(&first)]);

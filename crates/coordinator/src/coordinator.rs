@@ -19,7 +19,7 @@ use kvass_service::{ConfigFile, FileWatcher, LoadError, metrics::Metrics};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, Resolvers},
     cycle::{Cycles, Pace},
     explore::Explorer,
     extra::Extra,
@@ -195,6 +195,7 @@ struct ControlLoop {
     news: Arc<Notify>,
     cycles: Cycles,
     applied: Option<Arc<Config>>,
+    resolvers: Resolvers,
 }
 
 impl ControlLoop {
@@ -222,7 +223,7 @@ impl ControlLoop {
             scalings: BTreeMap::new(),
             sizes: Sizes::default(),
         };
-        ControlLoop { shared, discovery, news, cycles, applied: None }
+        ControlLoop { shared, discovery, news, cycles, applied: None, resolvers: Resolvers::new() }
     }
 
     async fn run(&mut self) {
@@ -239,7 +240,8 @@ impl ControlLoop {
             self.apply_config(&config);
             let found = Arc::clone(&discovered.borrow_and_update());
             let line = self.shared.config_file.line();
-            self.shared.update_catalog(|previous| Catalog::next(previous, &config, &found, line));
+            let resolvers = &mut self.resolvers;
+            self.shared.update_catalog(|previous| Catalog::next(previous, &config, &found, line, resolvers));
 
             let pace = self.cycles.run(&config).await;
             self.adopt_line().await;
