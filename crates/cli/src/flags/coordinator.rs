@@ -92,7 +92,7 @@ pub(crate) struct CoordinatorFlags {
     /// Address of the API, metrics and user interface
     #[arg(long = "web.address", value_name = "ADDRESS", default_value = ":9090")]
     pub(crate) web_address: String,
-    /// Pause between two cycles
+    /// Longest time between two cycles; changes are acted on at once
     #[arg(long = "coordinator.interval", value_name = "DURATION", default_value = "10s", value_parser = values::duration)]
     pub(crate) coordinator_interval: Duration,
     /// Longest wait for the first answer of every job's service discovery before the first cycle
