@@ -541,3 +541,9 @@ pub fn write(path: &Path, text: &str) {
     fs::write(&temporary, text).unwrap();
     fs::rename(temporary, path).unwrap();
 }
+
+/// A folder for one story, and TLS ready to be used in it.
+pub fn world() -> tempfile::TempDir {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tempfile::tempdir().unwrap()
+}
