@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kvass_api::{AssignedTarget, ExtraConfig, ShardClient, UpdateTargets};
 use kvass_config::Config;
 use kvass_model::{Health, PrometheusLine, Target, TargetHash, target_url};
-use kvass_plan::{Access, Plan, Snapshot, TargetView, plan};
+use kvass_plan::{Access, Plan, Snapshot, TargetView, UnassignedReason, plan};
 use kvass_scrape::JobClients;
 use kvass_service::config_file::chain;
 
@@ -140,10 +140,11 @@ impl Cycles {
             "cycle"
         );
         published.replicas.push(report);
-        let starting = memory.shards.values().any(|s| s.access == Access::Pending);
-        let waiting = !plan.unassigned.is_empty() || plan.transfers.values().any(|t| t.ended.is_none());
+        let starting = memory.shards.values().any(|shard| shard.is_starting(context.now));
+        let waiting = plan.unassigned.values().any(UnassignedReason::is_passing);
+        let moving = plan.transfers.values().any(|transfer| transfer.ended.is_none());
         self.replicas.insert(replica.id.clone(), memory);
-        if starting || waiting || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
+        if starting || waiting || moving || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
     }
 
     fn snapshot(&self, replica: &Replica, memory: &ReplicaMemory, catalog: &Catalog, settled: bool) -> Snapshot {

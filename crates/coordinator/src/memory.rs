@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a cycle waits for shards that answered the last time.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest time a shard usually takes to start; one that takes longer is looked at less often.
+const USUAL_START: Duration = Duration::from_secs(300);
 /// How long it waits for those that did not, once the others have answered.
 const IMPATIENCE: Duration = Duration::from_millis(200);
 
@@ -54,6 +56,8 @@ pub(crate) struct ShardMemory {
     /// Why its list cannot be changed now, for the operator; empty when it can.
     pub(crate) problem: Option<String>,
     pub(crate) access: Access,
+    /// Since when it has been starting, if it is.
+    pending_since: Option<Timestamp>,
     /// A foreign hash found to mean the configuration with the hash of ours beside it.
     foreign: Option<(String, String)>,
     /// Since when it has run another configuration.
@@ -277,6 +281,12 @@ impl ShardMemory {
             Some(_) => Access::Pending,
         };
         self.was_changeable |= self.access == Access::Changeable;
+        self.pending_since = (self.access == Access::Pending).then(|| self.pending_since.unwrap_or(context.now));
+    }
+
+    /// Whether it is worth looking at the shard more often: it is starting, and has not been for long.
+    pub(crate) fn is_starting(&self, now: Timestamp) -> bool {
+        self.pending_since.is_some_and(|since| elapsed(since, now) < USUAL_START)
     }
 
     /// Whether the shard answered in the last round.

@@ -300,6 +300,14 @@ pub enum UnassignedReason {
 }
 
 impl UnassignedReason {
+    /// Whether it is only a matter of time until the target gets a home.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            UnassignedReason::Unsettled | UnassignedReason::NotExplored | UnassignedReason::AwaitingShard { .. } => true,
+            UnassignedReason::NoRoom { .. } | UnassignedReason::TooBig { .. } => false,
+        }
+    }
+
     /// A stable word for this kind of reason, fit for a metric label.
     pub fn kind(&self) -> &'static str {
         match self {

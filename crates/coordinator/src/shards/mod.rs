@@ -4,7 +4,7 @@ mod kubernetes;
 mod process;
 mod static_file;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::options::ShardOptions;
 
@@ -43,6 +43,8 @@ pub(crate) enum ShardError {
     StaticFile { file: String, problem: String },
     #[error("{action}")]
     Kubernetes { action: String, source: Box<kube::Error> },
+    #[error("{action}: no answer from the API server within {}s", KUBERNETES_TIMEOUT.as_secs())]
+    KubernetesTimeout { action: &'static str },
     #[error("label selector of StatefulSet {statefulset}: {problem}")]
     Selector { statefulset: String, problem: String },
     #[error("{action}")]
@@ -86,7 +88,7 @@ impl ShardManager {
         match self {
             ShardManager::Static(manager) => manager.list().await,
             ShardManager::Process(manager) => manager.list().await,
-            ShardManager::Kubernetes(manager) => manager.list().await,
+            ShardManager::Kubernetes(manager) => bounded("list StatefulSets and pods", manager.list()).await,
         }
     }
 
@@ -96,7 +98,7 @@ impl ShardManager {
             // The list in the file is what there is.
             ShardManager::Static(_) => Ok(()),
             ShardManager::Process(manager) => manager.set_scale(scale).await,
-            ShardManager::Kubernetes(manager) => manager.set_scale(replica, scale).await,
+            ShardManager::Kubernetes(manager) => bounded("scale", manager.set_scale(replica, scale)).await,
         }
     }
 
@@ -106,6 +108,13 @@ impl ShardManager {
             manager.shutdown().await;
         }
     }
+}
+
+/// Longest time an API server may take; its client has no limit of its own and retries for minutes.
+const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(15);
+
+async fn bounded<T>(action: &'static str, call: impl Future<Output = Result<T, ShardError>>) -> Result<T, ShardError> {
+    tokio::time::timeout(KUBERNETES_TIMEOUT, call).await.unwrap_or(Err(ShardError::KubernetesTimeout { action }))
 }
 
 /// What process shards need to know of the coordinator.
