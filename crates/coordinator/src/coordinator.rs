@@ -25,7 +25,7 @@ use crate::{
     extra::Extra,
     memory::Sizes,
     metrics::CoordinatorMetrics,
-    options::{Options, ShardOptions},
+    options::Options,
     published::Published,
     shards::{ManagerContext, ShardError, ShardManager},
     web,
@@ -212,7 +212,6 @@ impl ControlLoop {
             scrape_proxy: options.scrape_proxy.clone(),
             http2: options.http2,
             body_size_limit: options.body_size_limit,
-            ..ClientOptions::default()
         };
         let cycles = Cycles {
             shared: Arc::clone(&shared),
@@ -313,12 +312,5 @@ async fn bind(address: &str) -> Result<TcpListener, BuildError> {
             TcpListener::bind(format!("0.0.0.0{address}")).await.map_err(error)
         }
         result => result.map_err(error),
-    }
-}
-
-impl ShardOptions {
-    /// Whether the shards are processes of this coordinator.
-    pub fn is_process(&self) -> bool {
-        matches!(self, ShardOptions::Process(_))
     }
 }

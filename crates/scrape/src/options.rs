@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 /// Default of [`ClientOptions::body_size_limit`]: 256 MiB.
 const BODY_SIZE_LIMIT: u64 = 256 << 20;
 
@@ -8,9 +6,6 @@ const BODY_SIZE_LIMIT: u64 = 256 << 20;
 pub struct ClientOptions {
     /// Keep connections open between requests.
     pub keep_alive: bool,
-    /// Folder that stands for the in-pod service account folder. Acted on where jobs are prepared
-    /// (`kvass_config::apply_scrape_injection`), not here.
-    pub service_account_path: Option<PathBuf>,
     /// `SCRAPE_PROXY`: the proxy of every request of every job. It replaces all proxy settings of the job;
     /// the job's own `proxy_url`, if any, is told to it in the header `Origin-Proxy`.
     pub scrape_proxy: Option<String>,
@@ -22,12 +17,6 @@ pub struct ClientOptions {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        ClientOptions {
-            keep_alive: true,
-            service_account_path: None,
-            scrape_proxy: None,
-            http2: true,
-            body_size_limit: BODY_SIZE_LIMIT,
-        }
+        ClientOptions { keep_alive: true, scrape_proxy: None, http2: true, body_size_limit: BODY_SIZE_LIMIT }
     }
 }

@@ -73,7 +73,6 @@ impl Sidecar {
         let origin = Origin::new(options.config_file.as_deref(), &options.output_file, &store, options.prometheus_version);
         let clients = JobClients::new(ClientOptions {
             keep_alive: options.keep_alive,
-            service_account_path: options.service_account_path.clone(),
             scrape_proxy: options.scrape_proxy.clone(),
             http2: options.http2,
             body_size_limit: options.body_size_limit,
