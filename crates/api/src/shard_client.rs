@@ -57,13 +57,19 @@ impl ClientError {
 }
 
 /// The HTTP client used for all shards: bounded in time, honouring `HTTP_PROXY` and its kin.
+///
+/// # Errors
+/// When no TLS can be set up at all.
 pub fn http_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .connect_timeout(timeout.min(Duration::from_secs(3)))
-        .timeout(timeout)
-        .pool_idle_timeout(Duration::from_secs(90))
-        .user_agent(concat!("kvass/", env!("CARGO_PKG_VERSION")))
-        .build()
+    let builder = || {
+        reqwest::Client::builder()
+            .connect_timeout(timeout.min(Duration::from_secs(3)))
+            .timeout(timeout)
+            .pool_idle_timeout(Duration::from_secs(90))
+            .user_agent(concat!("kvass/", env!("CARGO_PKG_VERSION")))
+    };
+    // An image without certificate authorities still speaks plain HTTP, which is what sidecars speak.
+    builder().build().or_else(|_| builder().tls_certs_only([]).build())
 }
 
 /// Calls to one shard's API. Paths carry the trailing slash that every version of the sidecar serves

@@ -61,6 +61,10 @@ impl Prometheus {
         if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
             builder = builder.no_proxy();
         }
+        if base.scheme() == "http" {
+            // An image without certificate authorities still speaks plain HTTP.
+            builder = builder.tls_certs_only([]);
+        }
         Ok(Prometheus { http: builder.build().map_err(|_| error())?, base })
     }
 
