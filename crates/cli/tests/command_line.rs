@@ -54,12 +54,8 @@ fn a_start_that_fails_names_the_cause() {
 
 #[test]
 fn warnings_about_flags_are_logged() {
-    let (code, _, stderr) = texts(kvass(&[
-        "coordinator",
-        "--shard.max-series 30000",
-        "--shard.delete-vpc",
-        "--web.address=127.0.0.1:99999",
-    ]));
+    let (code, _, stderr) =
+        texts(kvass(&["coordinator", "--shard.max-series 30000", "--shard.delete-vpc", "--web.address=127.0.0.1:99999"]));
     assert_eq!(code, Some(1));
     assert_eq!(stderr.lines().filter(|line| line.contains("level=warn") && line.contains("command line")).count(), 2, "{stderr}");
 }

@@ -124,9 +124,16 @@ impl ConfigFile {
     /// Reloads whenever the file, or one it includes, changes, for ever. Failures are logged and shown in
     /// [`ConfigFile::state`]; the same bad content is reported once.
     pub async fn follow(&self, watcher: Arc<FileWatcher>) {
+        let mut heard: Option<watch::Receiver<u64>> = None;
         loop {
+            // Directories may have come or been replaced.
             let mut changes = watcher.watch(&self.directories());
-            let _ = tokio::time::timeout(POLL, changes.changed()).await;
+            // Something may have changed while we read, or before we began to watch.
+            let is_due = heard.is_none_or(|heard| heard.has_changed().unwrap_or(true));
+            if !is_due {
+                let _ = tokio::time::timeout(POLL, changes.changed()).await;
+            }
+            heard = Some(changes);
             tokio::time::sleep(SETTLE).await;
             let mut tried = self.last_tried.lock().await;
             let (path, patterns) = (self.path.clone(), tried.patterns.clone());

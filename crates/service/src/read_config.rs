@@ -120,10 +120,7 @@ fn read_included(pattern: &str) -> io::Result<Files> {
 /// What a load would read, for comparison with what one has read.
 pub(crate) fn read_again(path: &Path, patterns: &[String]) -> Files {
     let included = patterns.iter().flat_map(|pattern| glob(pattern).unwrap_or_default());
-    std::iter::once(path.to_owned())
-        .chain(included)
-        .map(|path| (path.clone(), read_text(&path).unwrap_or_default()))
-        .collect()
+    std::iter::once(path.to_owned()).chain(included).map(|path| (path.clone(), read_text(&path).unwrap_or_default())).collect()
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

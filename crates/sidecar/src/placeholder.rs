@@ -57,8 +57,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let output = dir.path().join("new/out.yml");
         for (labels, expected) in [
-            (Labels::default(), "global:\n  external_labels:\n    status: default\n"),
-            (Labels::from([("shard", "prometheus-rep-0-3")]), "global:\n  external_labels:\n    shard: prometheus-rep-0-3\n"),
+            (Labels::default(), "scrape_configs: []\nglobal:\n  external_labels:\n    status: default\n"),
+            (
+                Labels::from([("shard", "prometheus-rep-0-3")]),
+                "scrape_configs: []\nglobal:\n  external_labels:\n    shard: \"prometheus-rep-0-3\"\n",
+            ),
         ] {
             write_if_missing(&output, &labels, PrometheusLine::V3);
             assert_eq!(fs::read_to_string(&output).unwrap(), expected);
