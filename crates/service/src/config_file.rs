@@ -285,32 +285,3 @@ fn directory_of(file: &Path) -> PathBuf {
         _ => PathBuf::from("."),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_first_configuration_decides_an_open_line() {
-        use PrometheusLine::{V2, V3};
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("prometheus.yml");
-        let only_3 = "scrape_configs: [{job_name: a, static_configs: [{targets: [h], labels: {'a b': c}}]}]\n";
-        for (text, open, taken, line) in
-            [(only_3, true, true, V3), (only_3, false, false, V2), ("{}\n", true, true, V2), ("x: y\n", true, false, V2)]
-        {
-            std::fs::write(&path, text).unwrap();
-            let file = ConfigFile::new(&path, V2, None);
-            if open {
-                file.leave_line_open();
-            }
-            assert_eq!((file.reload().await.is_ok(), file.line()), (taken, line), "{text}");
-        }
-
-        let file = ConfigFile::new(&path, V2, None);
-        file.leave_line_open();
-        file.set_line(V2);
-        std::fs::write(&path, only_3).unwrap();
-        assert!(file.reload().await.is_err(), "it was said whose rules apply");
-    }
-}

@@ -1,4 +1,4 @@
-//! What is in force while the configuration file is broken, and over a restart.
+//! Which configuration is in force: when the file changes, while it is broken, and over a restart.
 
 #![allow(clippy::unwrap_used)] // helpers of tests too
 
@@ -201,4 +201,27 @@ async fn what_was_kept_is_read_by_the_rules_in_force() {
     file.reload().await.unwrap_err();
     assert!(!Arc::ptr_eq(&before, &file.current().unwrap()));
     assert_eq!(in_force(&file), ["b"]);
+}
+
+#[tokio::test]
+async fn a_first_configuration_decides_an_open_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("prometheus.yml");
+    let only_3 = "scrape_configs: [{job_name: a, static_configs: [{targets: [h], labels: {'a b': c}}]}]\n";
+    for (text, open, taken, line) in
+        [(only_3, true, true, V3), (only_3, false, false, V2), ("{}\n", true, true, V2), ("x: y\n", true, false, V2)]
+    {
+        fs::write(&path, text).unwrap();
+        let file = ConfigFile::new(&path, V2, None);
+        if open {
+            file.leave_line_open();
+        }
+        assert_eq!((file.reload().await.is_ok(), file.line()), (taken, line), "{text}");
+    }
+
+    let file = ConfigFile::new(&path, V2, None);
+    file.leave_line_open();
+    file.set_line(V2);
+    fs::write(&path, only_3).unwrap();
+    assert!(file.reload().await.is_err(), "it was said whose rules apply");
 }
