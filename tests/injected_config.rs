@@ -6,7 +6,7 @@
 mod raw_server;
 mod support;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use raw_server::Authority;
 use support::{Coordinator, Exporter, Shard, eventually, get_json, prometheus_binary, world, write};
@@ -143,7 +143,10 @@ async fn prometheus_takes_the_injected_form_of_a_rich_configuration() {
         assert!(check.status.success(), "{form}: {said}");
         assert!(said.contains("SUCCESS: 1 rules found"), "the rule file is still found: {said}");
 
-        let everything = all_text(&shard.dir, &["data", "kvass-shard.json"]);
+        // The store is the sidecar's own, and nobody else's: it keeps the user's file as it is.
+        let kept = shard.dir.join("kvass-last-good-config.json");
+        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+        let everything = all_text(&shard.dir, &["data", "kvass-shard.json", "kvass-last-good-config.json"]);
         for secret in JOB_SECRETS {
             assert!(!everything.contains(secret), "{form}: {secret} is of no use to Prometheus");
         }

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use kvass_config::{Config, ScrapeConfig, apply_scrape_injection, apply_sd_inject
 use kvass_discovery::{DiscoveryOptions, Manager};
 use kvass_model::PrometheusLine;
 use kvass_scrape::{ClientOptions, JobClients};
-use kvass_service::{ConfigFile, FileWatcher, LoadError, metrics::Metrics};
+use kvass_service::{ConfigFile, FileWatcher, metrics::Metrics};
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::{
@@ -53,9 +53,6 @@ pub enum BuildError {
         /// Why.
         source: io::Error,
     },
-    /// The configuration cannot be loaded.
-    #[error("--config.file")]
-    Config(#[from] LoadError),
     /// The source of shards cannot be used.
     #[error("shards cannot be managed: {0}")]
     Shards(String),
@@ -75,7 +72,8 @@ pub(crate) struct Shared {
     pub(crate) explorer: Arc<Explorer>,
     pub(crate) extra: Extra,
     pub(crate) http: reqwest::Client,
-    started: Instant,
+    /// When discovery began: with the first configuration.
+    discovering_since: OnceLock<Instant>,
     discovery_settled: AtomicBool,
 }
 
@@ -84,7 +82,7 @@ impl Shared {
     pub(crate) fn discovery_settled(&self) -> bool {
         if !self.discovery_settled.load(Ordering::Relaxed) {
             let settled = self.catalog.load().is_settled();
-            let timed_out = self.started.elapsed() >= self.options.sd_init_timeout;
+            let timed_out = self.discovering_since.get().is_some_and(|at| at.elapsed() >= self.options.sd_init_timeout);
             if timed_out && !settled {
                 let catalog = self.catalog.load();
                 for (job, _) in catalog.jobs.iter().filter(|(_, job)| job.is_awaited()) {
@@ -114,15 +112,20 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Loads the configuration, binds the listener, connects to whatever manages the shards.
+    /// Binds the listener, makes a first attempt at the configuration, connects to whatever manages the shards.
+    ///
+    /// # Errors
+    /// What is a mistake of usage. A missing or refused configuration is none: the coordinator serves its API, unready,
+    /// says why, and begins its work once the file is good.
     pub async fn build(options: Options) -> Result<Self, BuildError> {
         let listener = bind(&options.web_address).await?;
         let line = options.prometheus_line.unwrap_or_default();
-        let config_file = ConfigFile::new(&options.config_file, line);
+        let config_file = ConfigFile::new(&options.config_file, line, options.store_path.as_deref());
         if options.prometheus_line.is_none() {
             config_file.leave_line_open();
         }
-        config_file.reload().await?;
+        // A failure is logged and kept in the file's state.
+        let _ = config_file.reload().await;
         let program = std::env::current_exe().map_err(|error| BuildError::Shards(format!("own program file: {error}")))?;
         let config_path = std::path::absolute(&options.config_file).unwrap_or_else(|_| options.config_file.clone());
         let context = ManagerContext { config_file: config_path, program };
@@ -141,7 +144,7 @@ impl Coordinator {
             metrics,
             extra: Extra::new(Arc::clone(&news)),
             http: kvass_api::http_client(SHARD_TIMEOUT)?,
-            started: Instant::now(),
+            discovering_since: OnceLock::new(),
             discovery_settled: AtomicBool::new(false),
             options,
         });
@@ -231,12 +234,12 @@ impl ControlLoop {
         loop {
             let started = tokio::time::Instant::now();
             let Some(config) = configs.borrow_and_update().clone() else {
-                // Loading succeeded once before the loop began, and a bad file never takes it away.
+                // Nothing was ever good: nothing is observed, moved or pushed. The file is followed.
                 let _ = configs.changed().await;
                 continue;
             };
             self.shared.metrics.config(&self.shared.config_file.state());
-            self.apply_config(&config);
+            self.apply_config(&config).await;
             let found = Arc::clone(&discovered.borrow_and_update());
             let line = self.shared.config_file.line();
             let resolvers = &mut self.resolvers;
@@ -260,10 +263,12 @@ impl ControlLoop {
         }
     }
 
-    fn apply_config(&mut self, config: &Arc<Config>) {
+    async fn apply_config(&mut self, config: &Arc<Config>) {
         if self.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, config)) {
             return;
         }
+        self.shared.discovering_since.get_or_init(Instant::now);
+        self.shared.config_file.keep(config).await;
         let options = &self.shared.options;
         let scrape_jobs: Vec<Arc<ScrapeConfig>> =
             config.jobs().iter().map(|job| Arc::new(apply_scrape_injection(job, &options.inject))).collect();

@@ -197,6 +197,12 @@ impl ShardMemory {
                 return;
             }
         };
+        if reading.config == ConfigVerdict::Missing {
+            // As one that does not answer: within the grace its targets stay its own, then they go elsewhere.
+            self.refused_push = Some(context.config.hash().to_string());
+            self.unreadable("has no configuration yet, its own /-/ready says why".to_owned(), context.now);
+            return;
+        }
         if self.unread_since.take().is_some() && self.was_read {
             tracing::info!(shard = %self.name, "shard is back");
         }
@@ -235,7 +241,7 @@ impl ShardMemory {
                 let age = elapsed(since, context.now).as_secs();
                 self.problem.get_or_insert(format!("runs another configuration (hash {theirs:?}) for {age}s"));
             }
-            ConfigVerdict::Unknown => {}
+            ConfigVerdict::Unknown | ConfigVerdict::Missing => {}
         }
         if reading.line.is_some() {
             self.line = reading.line;

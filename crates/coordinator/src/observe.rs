@@ -46,6 +46,8 @@ pub(crate) enum ConfigVerdict {
     },
     /// Another one; the shard's hash.
     Different(String),
+    /// The shard has none at all: it scrapes nothing, whatever its list says.
+    Missing,
 }
 
 /// What to ask a shard besides its targets and load.
@@ -79,7 +81,7 @@ pub(crate) async fn read(client: ShardClient, questions: Questions) -> Reading {
     match runtime {
         Ok(mut runtime) => {
             reading.config = compare(&client, &runtime, &questions).await;
-            if let ConfigVerdict::Different(_) = reading.config
+            if matches!(reading.config, ConfigVerdict::Different(_) | ConfigVerdict::Missing)
                 && questions.push_config
                 && push_config(&client, &questions.config).await
                 && let Ok(after) = client.runtime_info().await
@@ -120,7 +122,10 @@ async fn compare(client: &ShardClient, runtime: &RuntimeInfo, questions: &Questi
     if questions.known_foreign.as_ref() == Some(theirs) {
         return ConfigVerdict::Same { foreign: Some(theirs.clone()) };
     }
-    if theirs.is_empty() || theirs.starts_with("k1-") {
+    if theirs.is_empty() {
+        return ConfigVerdict::Missing;
+    }
+    if theirs.starts_with("k1-") {
         return ConfigVerdict::Different(theirs.clone());
     }
     let text = match client.config().await {

@@ -9,6 +9,8 @@ use kvass_plan::Limits;
 pub struct Options {
     /// The ordinary Prometheus configuration (`--config.file`).
     pub config_file: PathBuf,
+    /// Folder in which the last good configuration is kept for the next start (`--store.path`).
+    pub store_path: Option<PathBuf>,
     /// API listen address (`--web.address`), Go style: `:9090` means all interfaces.
     pub web_address: String,
     /// Longest time between two cycles (`--coordinator.interval`); changes are acted on at once.

@@ -1,49 +1,39 @@
 //! The Prometheus configuration in force: loaded from a file, reloaded on request, on SIGHUP and when the
-//! file changes. A bad new file leaves the old configuration in force and says why.
+//! file changes. A bad new file leaves the old configuration in force and says why; where a folder is given
+//! for it, also over a restart.
 
 use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex as StdMutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use kvass_config::{Config, ConfigError, LoadContext};
+use kvass_config::Config;
 use kvass_model::PrometheusLine;
 use tokio::sync::{Mutex, watch};
 
-use crate::FileWatcher;
+pub use crate::read_config::{LoadError, chain, load_once, parse_text};
+use crate::{
+    FileWatcher,
+    last_good::LastGood,
+    read_config::{Attempt, Files, parse_kept, read_again, read_and_parse},
+};
 
 /// How often files are looked at when no change is heard of.
 const POLL: Duration = Duration::from_secs(5);
 /// A change is often several: wait until the writer is done.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Why a configuration could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file cannot be read.
-    #[error("{}: cannot be read", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The content is not a valid configuration.
-    #[error(transparent)]
-    Invalid(#[from] ConfigError),
-}
-
 /// How the last (re)load went.
 #[derive(Clone, Debug, Default)]
 pub struct ReloadState {
     /// When a configuration was last taken into force.
-    pub last_success: Option<std::time::SystemTime>,
+    pub last_success: Option<SystemTime>,
     /// Why the last attempt failed; `None` when it did not.
     pub error: Option<String>,
 }
@@ -56,19 +46,33 @@ pub struct ConfigFile {
     line_is_open: AtomicBool,
     current: watch::Sender<Option<Arc<Config>>>,
     state: ArcSwap<ReloadState>,
-    /// Reloads happen one at a time; holds the texts last tried, so that polling does not repeat a failure.
-    last_tried: Mutex<Vec<(PathBuf, String)>>,
+    in_force: StdMutex<Option<InForce>>,
+    last_good: Option<LastGood>,
+    /// Reloads happen one at a time; holds what was last tried, so that polling does not repeat a failure.
+    last_tried: Mutex<Attempt>,
+}
+
+/// What the configuration in force was made of.
+#[derive(Debug)]
+struct InForce {
+    config: Arc<Config>,
+    line: PrometheusLine,
+    files: Files,
+    is_kept: bool,
 }
 
 impl ConfigFile {
-    /// Nothing is loaded yet.
-    pub fn new(path: impl Into<PathBuf>, line: PrometheusLine) -> Arc<Self> {
+    /// Nothing is loaded yet. In `keep_in`, a folder, the last good configuration is kept for the next
+    /// start: see [`ConfigFile::keep`].
+    pub fn new(path: impl Into<PathBuf>, line: PrometheusLine, keep_in: Option<&Path>) -> Arc<Self> {
         Arc::new(ConfigFile {
             path: path.into(),
             line: ArcSwap::from_pointee(line),
             line_is_open: AtomicBool::new(false),
             current: watch::Sender::new(None),
             state: ArcSwap::default(),
+            in_force: StdMutex::default(),
+            last_good: keep_in.map(LastGood::new),
             last_tried: Mutex::default(),
         })
     }
@@ -110,7 +114,8 @@ impl ConfigFile {
         self.state.load_full()
     }
 
-    /// Reads the file and takes it into force. On an error the old configuration stays.
+    /// Reads the file and takes it into force. On an error the old configuration stays; where there is
+    /// none, that kept from before the start takes its place.
     pub async fn reload(&self) -> Result<Arc<Config>, LoadError> {
         let mut tried = self.last_tried.lock().await;
         self.load(&mut tried).await
@@ -119,58 +124,147 @@ impl ConfigFile {
     /// Reloads whenever the file, or one it includes, changes, for ever. Failures are logged and shown in
     /// [`ConfigFile::state`]; the same bad content is reported once.
     pub async fn follow(&self, watcher: Arc<FileWatcher>) {
+        let mut heard: Option<watch::Receiver<u64>> = None;
         loop {
+            // Directories may have come or been replaced.
             let mut changes = watcher.watch(&self.directories());
-            let _ = tokio::time::timeout(POLL, changes.changed()).await;
+            // Something may have changed while we read, or before we began to watch.
+            let is_due = heard.is_none_or(|heard| heard.has_changed().unwrap_or(true));
+            if !is_due {
+                let _ = tokio::time::timeout(POLL, changes.changed()).await;
+            }
+            heard = Some(changes);
             tokio::time::sleep(SETTLE).await;
             let mut tried = self.last_tried.lock().await;
-            let unchanged = {
-                let paths: Vec<PathBuf> = tried.iter().map(|(path, _)| path.clone()).collect();
-                let texts = tokio::task::spawn_blocking(move || read_all(&paths)).await.unwrap_or_default();
-                !tried.is_empty() && texts == *tried
-            };
+            let (path, patterns) = (self.path.clone(), tried.patterns.clone());
+            let files = tokio::task::spawn_blocking(move || read_again(&path, &patterns)).await.unwrap_or_default();
+            let unchanged = !tried.files.is_empty() && files == tried.files;
             if !unchanged {
                 let _ = self.load(&mut tried).await;
             }
         }
     }
 
-    async fn load(&self, tried: &mut Vec<(PathBuf, String)>) -> Result<Arc<Config>, LoadError> {
+    /// Keeps `config` for the next start, provided it is still the one in force: called once it has proved
+    /// good. Without a folder to keep it in nothing happens; a failure is logged.
+    pub async fn keep(&self, config: &Arc<Config>) {
+        let Some(last_good) = self.last_good.clone() else { return };
+        let files = match &*self.in_force() {
+            Some(in_force) if Arc::ptr_eq(&in_force.config, config) && !in_force.is_kept => in_force.files.clone(),
+            _ => return,
+        };
+        let saved = tokio::task::spawn_blocking(move || last_good.save(&files)).await;
+        if let Some(in_force) = &mut *self.in_force()
+            && Arc::ptr_eq(&in_force.config, config)
+        {
+            // A write that failed fails again: it is tried with the next configuration.
+            in_force.is_kept = true;
+        }
+        if let Err(error) = saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            let folder = self.last_good.as_ref().map(|kept| kept.path().display().to_string());
+            tracing::error!(file = folder, %error, "last good configuration cannot be kept for the next start");
+        }
+    }
+
+    async fn load(&self, tried: &mut Attempt) -> Result<Arc<Config>, LoadError> {
         let (path, line) = (self.path.clone(), self.line());
-        let open = self.line_is_open.load(Ordering::Relaxed) && self.current().is_none();
+        let open = self.is_open();
         let read = move || match read_and_parse(&path, line) {
             (_, Err(_)) if open && load_once(&path, PrometheusLine::V3).is_ok() => {
                 (PrometheusLine::V3, read_and_parse(&path, PrometheusLine::V3))
             }
             read => (line, read),
         };
-        let (read_by, (texts, result)) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
-            (line, (Vec::new(), Err(LoadError::Read { path: self.path.clone(), source: io::Error::other(error) })))
+        let (read_by, (attempt, result)) = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
+            (line, (Attempt::default(), Err(LoadError::Read { path: self.path.clone(), source: io::Error::other(error) })))
         });
-        if read_by != line {
-            tracing::info!(file = %self.path.display(), "configuration is one for prometheus 3");
-            self.line.store(Arc::new(read_by));
-        }
-        *tried = texts;
+        *tried = attempt;
         match result {
             Ok(config) => {
                 let config = Arc::new(config);
-                self.state.store(Arc::new(ReloadState { last_success: Some(std::time::SystemTime::now()), error: None }));
+                self.adopt_line(read_by);
+                self.state.store(Arc::new(ReloadState { last_success: Some(SystemTime::now()), error: None }));
                 tracing::info!(file = %self.path.display(), hash = %config.hash(), jobs = config.jobs().len(), "configuration loaded");
                 for warning in config.warnings() {
                     tracing::warn!(file = %self.path.display(), %warning, "configuration warning");
                 }
-                self.current.send_replace(Some(Arc::clone(&config)));
+                self.enforce(&config, read_by, tried.files.clone(), false);
                 Ok(config)
             }
             Err(error) => {
                 let text = chain(&error);
+                let before = self.state();
+                let kept_since = self.fall_back().await;
                 let in_force = self.current().map_or_else(|| "none".to_owned(), |config| config.hash().to_string());
-                tracing::error!(file = %self.path.display(), error = %text, %in_force, "configuration refused");
-                let last_success = self.state.load().last_success;
+                if before.error.as_ref() == Some(&text) {
+                    tracing::info!(file = %self.path.display(), %in_force, "configuration is still refused");
+                } else {
+                    tracing::error!(file = %self.path.display(), error = %text, %in_force, "configuration refused");
+                }
+                let last_success = kept_since.or(before.last_success);
                 self.state.store(Arc::new(ReloadState { last_success, error: Some(text) }));
                 Err(error)
             }
+        }
+    }
+
+    /// What to go on with while the file cannot be used: what is in force, read anew if other rules apply
+    /// by now, or, after a start, what was kept. Answers when what was kept was good.
+    async fn fall_back(&self) -> Option<SystemTime> {
+        let (line, open) = (self.line(), self.is_open());
+        let (files, since) = match &*self.in_force() {
+            Some(in_force) if in_force.line == line => return None,
+            Some(in_force) => (Some(in_force.files.clone()), None),
+            None => (None, None),
+        };
+        let (files, since) = match files {
+            Some(files) => (files, since),
+            None => {
+                let last_good = self.last_good.clone()?;
+                tokio::task::spawn_blocking(move || last_good.load()).await.ok().flatten()?
+            }
+        };
+        let lines = [Some(line), open.then_some(PrometheusLine::V3)];
+        let mut refusal = None;
+        for line in lines.into_iter().flatten() {
+            match parse_kept(&files, line) {
+                Ok(config) => {
+                    let config = Arc::new(config);
+                    self.adopt_line(line);
+                    if since.is_some() {
+                        tracing::warn!(file = %self.path.display(), hash = %config.hash(), jobs = config.jobs().len(), "last good configuration of before the start in force");
+                    }
+                    self.enforce(&config, line, files, since.is_some());
+                    return since;
+                }
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        if let Some(error) = refusal {
+            tracing::error!(error = %chain(&error), "last good configuration is refused by the rules of this Prometheus");
+        }
+        None
+    }
+
+    fn enforce(&self, config: &Arc<Config>, line: PrometheusLine, files: Files, is_kept: bool) {
+        *self.in_force() = Some(InForce { config: Arc::clone(config), line, files, is_kept });
+        self.current.send_replace(Some(Arc::clone(config)));
+    }
+
+    fn in_force(&self) -> std::sync::MutexGuard<'_, Option<InForce>> {
+        // Nothing is left half-done by a panic elsewhere.
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a first configuration may still decide whose rules apply.
+    fn is_open(&self) -> bool {
+        self.line_is_open.load(Ordering::Relaxed) && self.current().is_none()
+    }
+
+    fn adopt_line(&self, read_by: PrometheusLine) {
+        if read_by != self.line() {
+            tracing::info!(file = %self.path.display(), "configuration is one for prometheus 3");
+            self.line.store(Arc::new(read_by));
         }
     }
 
@@ -185,97 +279,9 @@ impl ConfigFile {
     }
 }
 
-/// Loads a configuration once, for commands that do not follow the file.
-pub fn load_once(path: &Path, line: PrometheusLine) -> Result<Config, LoadError> {
-    read_and_parse(path, line).1
-}
-
-/// Loads a configuration from a text that did not come from a file of ours; relative paths in it are
-/// resolved as if it stood at `path`.
-pub fn parse_text(text: &str, path: &Path, line: PrometheusLine) -> Result<Config, LoadError> {
-    parse(text, path, line, &mut Vec::new())
-}
-
-/// An error and its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        // Some libraries repeat their cause's text in their own.
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-fn read_and_parse(path: &Path, line: PrometheusLine) -> (Vec<(PathBuf, String)>, Result<Config, LoadError>) {
-    let mut texts = Vec::new();
-    let result =
-        std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source }).and_then(|text| {
-            texts.push((path.to_owned(), text.clone()));
-            parse(&text, path, line, &mut texts)
-        });
-    (texts, result)
-}
-
-fn parse(text: &str, path: &Path, line: PrometheusLine, texts: &mut Vec<(PathBuf, String)>) -> Result<Config, LoadError> {
-    let included = std::cell::RefCell::new(texts);
-    let context = LoadContext {
-        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-        line,
-        env: &|name| std::env::var(name).ok(),
-        read_glob: &|pattern| {
-            let files = crate::glob(pattern)?
-                .into_iter()
-                .map(|path| Ok((path.clone(), std::fs::read_to_string(path)?)))
-                .collect::<io::Result<Vec<_>>>()?;
-            included.borrow_mut().extend(files.iter().cloned());
-            Ok(files)
-        },
-    };
-    Ok(Config::parse(text, &context)?)
-}
-
-fn read_all(paths: &[PathBuf]) -> Vec<(PathBuf, String)> {
-    paths.iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap_or_default())).collect()
-}
-
 fn directory_of(file: &Path) -> PathBuf {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_first_configuration_decides_an_open_line() {
-        use PrometheusLine::{V2, V3};
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("prometheus.yml");
-        let only_3 = "scrape_configs: [{job_name: a, static_configs: [{targets: [h], labels: {'a b': c}}]}]\n";
-        for (text, open, taken, line) in
-            [(only_3, true, true, V3), (only_3, false, false, V2), ("{}\n", true, true, V2), ("x: y\n", true, false, V2)]
-        {
-            std::fs::write(&path, text).unwrap();
-            let file = ConfigFile::new(&path, V2);
-            if open {
-                file.leave_line_open();
-            }
-            assert_eq!((file.reload().await.is_ok(), file.line()), (taken, line), "{text}");
-        }
-
-        let file = ConfigFile::new(&path, V2);
-        file.leave_line_open();
-        file.set_line(V2);
-        std::fs::write(&path, only_3).unwrap();
-        assert!(file.reload().await.is_err(), "it was said whose rules apply");
     }
 }

@@ -31,6 +31,11 @@ pub fn glob(pattern: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Whether [`glob`] would find `path` for `pattern` if there were such a file.
+pub(crate) fn matches_path(pattern: &str, path: &str) -> bool {
+    matches(pattern, path).unwrap_or(false)
+}
+
 fn has_meta(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '\\'])
 }

@@ -4,9 +4,11 @@
 pub mod config_file;
 pub mod file_watcher;
 mod glob;
+mod last_good;
 pub mod logging;
 pub mod metrics;
 mod process_metrics;
+mod read_config;
 pub mod shutdown;
 mod write_file;
 

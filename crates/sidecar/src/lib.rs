@@ -10,6 +10,7 @@ mod metrics;
 mod options;
 mod origin;
 mod pass_through;
+mod placeholder;
 mod prometheus;
 mod proxy;
 mod samples;

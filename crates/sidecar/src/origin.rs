@@ -1,5 +1,5 @@
 //! The user's configuration: from a file that is watched, or pushed by the coordinator. Whatever was
-//! good last stays in force.
+//! good last stays in force, over a restart too.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -58,7 +58,7 @@ impl Origin {
         let assumed = line.unwrap_or_default();
         match file {
             Some(file) => {
-                let file = ConfigFile::new(file, assumed);
+                let file = ConfigFile::new(file, assumed, Some(store.directory()));
                 if line.is_none() {
                     file.leave_line_open();
                 }
@@ -112,6 +112,14 @@ impl Origin {
         match self {
             Origin::File(file) => std::fs::metadata(file.path()).map_or(0o600, |m| 0o600 | (m.permissions().mode() & 0o044)),
             Origin::Pushed(_) => 0o644,
+        }
+    }
+
+    /// Notes that Prometheus has confirmed `config`: it is worth being kept for the next start. A pushed
+    /// one is kept when it is taken.
+    pub(crate) async fn keep(&self, config: &Arc<Config>) {
+        if let Origin::File(file) = self {
+            file.keep(config).await;
         }
     }
 

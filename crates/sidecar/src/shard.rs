@@ -51,13 +51,20 @@ pub(crate) struct Shard {
     /// Changes of what is wanted happen one after the other.
     changing: tokio::sync::Mutex<AppliedConfig>,
     /// The injected configuration Prometheus should run with.
-    pub(crate) wanted: watch::Sender<Option<Arc<str>>>,
+    pub(crate) wanted: watch::Sender<Option<Wanted>>,
     /// Files are not what they should be.
     write_due: AtomicBool,
     /// Prometheus has confirmed what is wanted.
     up_to_date: AtomicBool,
     /// Wakes the task that applies changes.
     pub(crate) changed: Notify,
+}
+
+/// An injected configuration, and the user's that it was made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) yaml: Arc<str>,
+    pub(crate) config: Arc<Config>,
 }
 
 /// The configuration the clients and files are made from.
@@ -212,8 +219,12 @@ impl Shard {
         self.metrics.prometheus_up_to_date.set(i64::from(up_to_date));
     }
 
-    async fn apply_locked(&self, applied: &mut AppliedConfig) -> Result<(), InjectError> {
+    /// Shows how the last load of the user's configuration went. A watched file fails without anything to apply.
+    pub(crate) fn note_config_state(&self) {
         self.metrics.config_reload_ok.set(i64::from(self.origin.state().error.is_none()));
+    }
+
+    async fn apply_locked(&self, applied: &mut AppliedConfig) -> Result<(), InjectError> {
         // Without a configuration of the user, Prometheus keeps what it has.
         let Some(config) = self.origin.current() else { return Ok(()) };
         if !applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &config)) {
@@ -223,7 +234,7 @@ impl Shard {
         let delivery = self.delivery(&config);
         self.metrics.delivered_as(delivery);
         let desired = Desired {
-            config,
+            config: Arc::clone(&config),
             targets: lock(&self.targets).list().clone(),
             delivery,
             line: self.line(),
@@ -234,10 +245,8 @@ impl Shard {
         self.write_due.store(written.is_err(), Ordering::Release);
         if let Ok(yaml) = &written {
             self.wanted.send_if_modified(|wanted| {
-                let differs = wanted.as_ref() != Some(yaml);
-                if differs {
-                    *wanted = Some(Arc::clone(yaml));
-                }
+                let differs = wanted.as_ref().is_none_or(|wanted| wanted.yaml != *yaml);
+                *wanted = Some(Wanted { yaml: Arc::clone(yaml), config });
                 differs
             });
         }

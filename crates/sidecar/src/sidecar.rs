@@ -11,6 +11,7 @@ use crate::{
     inject::{Injector, Settings},
     listen::{bind, local_address, serve_proxy},
     origin::Origin,
+    placeholder,
     prometheus::Prometheus,
     shard::{Parts, Shard},
     store::Store,
@@ -58,13 +59,19 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Binds both addresses, then reads the store and makes a first attempt at the configuration: from the
+    /// Writes a file for Prometheus to start with if there is none, binds both addresses, then reads the store and makes a first attempt at the configuration: from the
     /// first answer on, the shard shows what it holds.
     ///
     /// # Errors
     /// An address that is taken or malformed, and an unusable `--prometheus.url`. An unusable store or
     /// configuration is none: the sidecar stays unready and tries again.
     pub async fn build(options: Options) -> Result<Self, BuildError> {
+        // Before anything else: Prometheus is starting, too, and ends if it finds no file.
+        placeholder::write_if_missing(
+            &options.output_file,
+            &options.external_labels,
+            options.prometheus_version.unwrap_or_default(),
+        );
         let (proxy, proxy_address) = listen("--web.proxy-addr", &options.proxy_address).await?;
         let (api, api_address) = listen("--web.api-addr", &options.api_address).await?;
         let prometheus =

@@ -1,5 +1,6 @@
 //! What survives a restart of the process, in the original's files: `kvass-shard.json`, and, from v0.0.x,
-//! `targets.json`. The pushed configuration and the reason for not scraping are kept beside them.
+//! `targets.json`. The pushed configuration and the reason for not scraping are kept beside them, as is the last good
+//! configuration of a file, which `kvass_service::ConfigFile` keeps itself.
 
 use std::{
     fs, io,
@@ -38,6 +39,11 @@ impl Store {
     pub(crate) fn new(directory: &Path, legacy: Option<&Path>) -> Self {
         let legacy = legacy.map_or_else(|| directory.join(LEGACY_FILE), Path::to_owned);
         Store { directory: directory.to_owned(), legacy }
+    }
+
+    /// The folder itself.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The stored target list; empty when there is none. A file that cannot be understood is kept aside

@@ -38,8 +38,11 @@ pub(crate) async fn keep_applied(shard: Arc<Shard>) {
             shard.apply_logged().await;
         }
         let wanted = shard.wanted.borrow().clone();
-        let due = wanted.is_some() && wanted != confirmed;
+        let due = wanted.as_ref().is_some_and(|wanted| confirmed.as_ref() != Some(&wanted.yaml));
         shard.set_up_to_date(wanted.is_some() && !due);
+        if let Some(wanted) = wanted.as_ref().filter(|_| !due) {
+            shard.origin.keep(&wanted.config).await;
+        }
         let mut failed = shard.write_is_due();
         if due {
             // A reload that fails half-way may have taken effect all the same.
@@ -49,7 +52,7 @@ pub(crate) async fn keep_applied(shard: Arc<Shard>) {
             match result {
                 Ok(()) => {
                     tracing::info!("prometheus has reloaded");
-                    confirmed = wanted;
+                    confirmed = wanted.map(|wanted| wanted.yaml);
                     reported.clear();
                     shard.injector.remove_stale_files().await;
                     // What is wanted may have changed meanwhile.

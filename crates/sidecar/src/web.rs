@@ -95,6 +95,7 @@ async fn to_prometheus(State(shard): Shared, request: Request) -> Response {
 }
 
 async fn metrics(State(shard): Shared, headers: HeaderMap) -> Response {
+    shard.note_config_state();
     shard.metrics.registry.respond(&headers)
 }
 
@@ -108,7 +109,7 @@ async fn ready(State(shard): Shared) -> Response {
     if problems.is_empty()
         && let Some(error) = &shard.origin.state().error
     {
-        text.push_str(&format!("an older configuration is in force: {error}\n"));
+        text.push_str(&format!("the last good configuration is in force: {error}\n"));
     }
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, text).into_response()

@@ -89,6 +89,10 @@ pub(crate) struct CoordinatorFlags {
     /// Prometheus configuration file
     #[arg(long = "config.file", value_name = "FILE", default_value = "prometheus.yml")]
     pub(crate) config_file: String,
+    /// Folder in which the last good configuration is kept, for a start beside a broken file; empty keeps none [default:
+    /// none]
+    #[arg(long = "store.path", value_name = "FOLDER", default_value = "", hide_default_value = true)]
+    pub(crate) store_path: String,
     /// Address of the API, metrics and user interface
     #[arg(long = "web.address", value_name = "ADDRESS", default_value = ":9090")]
     pub(crate) web_address: String,

@@ -32,7 +32,7 @@ pub(crate) struct SidecarFlags {
     /// Deprecated: file of targets of kvass v0.0.2 and before, read once [default: none]
     #[arg(long = "config.target-file", value_name = "FILE")]
     pub(crate) config_target_file: Option<String>,
-    /// Folder in which the shard's targets are remembered [default: /prometheus/, or that of --config.target-file]
+    /// Folder in which the shard's targets and the last good configuration are remembered [default: /prometheus/, or that of --config.target-file]
     #[arg(long = "store.path", value_name = "FOLDER")]
     pub(crate) store_path: Option<String>,
 

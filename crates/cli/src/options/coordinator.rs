@@ -33,6 +33,7 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         shard_sidecar_arg,
         shard_process_stop,
         config_file,
+        store_path,
         web_address,
         coordinator_interval,
         sd_init_timeout,
@@ -96,6 +97,7 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
     let scrape_proxy = variable(env, "SCRAPE_PROXY");
     let options = Options {
         config_file: required("config.file", config_file)?.into(),
+        store_path: non_empty(store_path).map(Into::into),
         web_address,
         interval: coordinator_interval,
         sd_init_timeout,
@@ -194,6 +196,8 @@ mod tests {
         assert_eq!(warnings, Vec::<String>::new());
         assert_eq!(options.config_file.to_str(), Some("prometheus.yml"));
         assert_eq!(options.web_address, ":9090");
+        assert_eq!(options.store_path, None);
+        assert_eq!(meaning(&["--store.path=/keep"]).options.store_path.unwrap().to_str(), Some("/keep"));
         assert_eq!((options.interval.as_secs(), options.sd_init_timeout.as_secs()), (10, 60));
         assert_eq!(options.explore_concurrency, 200);
         assert!(options.scrape_keep_alive && options.discovery_keep_alive && options.http2);

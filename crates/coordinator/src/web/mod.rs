@@ -81,11 +81,19 @@ async fn metrics(State(shared): AppState, headers: HeaderMap) -> Response {
 
 /// Ready once a cycle has ended: from then on the API says something.
 async fn ready(State(shared): AppState) -> Response {
-    if shared.published.load().at.is_some() {
-        "kvass coordinator is ready.\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no cycle has ended yet\n").into_response()
+    let error = shared.config_file.state().error.clone();
+    if shared.config_file.current().is_none() {
+        let error = error.unwrap_or_else(|| "not loaded yet".to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("no configuration: {error}\n")).into_response();
     }
+    if shared.published.load().at.is_none() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "no cycle has ended yet\n").into_response();
+    }
+    let mut text = "kvass coordinator is ready.\n".to_owned();
+    if let Some(error) = error {
+        text.push_str(&format!("the last good configuration is in force: {error}\n"));
+    }
+    text.into_response()
 }
 
 async fn reload(State(shared): AppState) -> ApiResult {
@@ -104,9 +112,11 @@ async fn runtime_info(State(shared): AppState) -> Response {
     })
 }
 
-async fn config(State(shared): AppState) -> Response {
-    let yaml = shared.config_file.current().map(|config| config.masked_text()).unwrap_or_default();
-    ok(RawConfig { yaml })
+async fn config(State(shared): AppState) -> ApiResult {
+    match shared.config_file.current() {
+        Some(config) => Ok(ok(RawConfig { yaml: config.masked_text() })),
+        None => Err(ApiError::internal("no configuration could be loaded yet")),
+    }
 }
 
 async fn extra_config(State(shared): AppState) -> Response {

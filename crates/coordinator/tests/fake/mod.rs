@@ -212,6 +212,7 @@ pub fn options(dir: &Path, shards: &[&FakeShard], limits: Limits) -> Options {
     std::fs::write(&file, format!("replicas:\n- shards:\n{entries}")).unwrap();
     Options {
         config_file: dir.join("prometheus.yml"),
+        store_path: None,
         web_address: "127.0.0.1:0".to_owned(),
         interval: Duration::from_millis(200),
         sd_init_timeout: Duration::from_secs(5),

@@ -118,10 +118,75 @@ async fn a_file_that_is_missing_at_the_start_may_come_later() {
     assert_eq!(status, 503);
     assert!(text.as_str().unwrap().contains("prometheus.yml: cannot be read"), "{text}");
     assert_eq!(world.get("/api/v1/status/config").await.0, 503);
-    assert!(!world.file("out/injected.yml").exists());
-    std::fs::create_dir_all(world.file("out")).unwrap();
+    assert_eq!(world.get("/api/v1/shard/runtimeinfo/").await.1["data"]["ConfigHash"], "");
+    assert!(world.text("/metrics").await.contains("\nkvass_sidecar_config_last_reload_successful 0\n"));
+    // Prometheus would end without a file.
+    assert_eq!(world.read("out/injected.yml"), "scrape_configs: []\nglobal:\n  external_labels:\n    status: default\n");
     std::fs::write(world.file("prometheus.yml"), CONFIG).unwrap();
     eventually("ready", async || world.get("/-/ready").await.0 == 200).await;
+}
+
+/// The last good configuration as it is kept, as soon as it contains `part`.
+async fn kept(world: &World, part: &str) -> String {
+    eventually("kept", async || world.read("store/kvass-last-good-config.json").contains(part)).await;
+    world.read("store/kvass-last-good-config.json")
+}
+
+#[tokio::test]
+async fn a_restart_beside_a_broken_file_goes_on_with_the_last_good_one() {
+    let world = World::new().await;
+    let list = [target(1, "h:1", "/m")];
+    world.assign(&list).await;
+    kept(&world, "job_name: k").await;
+    let mode = std::fs::metadata(world.file("store/kvass-last-good-config.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds the user's secrets");
+    let hash = world.get("/api/v1/shard/runtimeinfo/").await.1["data"]["ConfigHash"].clone();
+    let injected = world.read("out/injected.yml");
+
+    for broken in [Some("scrape_configs: [{}]"), None] {
+        let dir = world.dir.clone();
+        match broken {
+            Some(text) => std::fs::write(dir.path().join("prometheus.yml"), text).unwrap(),
+            None => std::fs::remove_file(dir.path().join("prometheus.yml")).unwrap(),
+        }
+        // The container starts again, or the pod, with its volume but an empty folder for the output.
+        for new_pod in [false, true] {
+            if new_pod {
+                std::fs::remove_dir_all(dir.path().join("out")).unwrap();
+            }
+            let world = World::start(dir.clone(), |_| {}).await;
+            eventually("ready", async || world.get("/-/ready").await.0 == 200).await;
+            let text = world.text("/-/ready").await;
+            assert!(text.contains("the last good configuration is in force: ") && text.contains("prometheus.yml"), "{text}");
+            assert!(world.text("/metrics").await.contains("\nkvass_sidecar_config_last_reload_successful 0\n"));
+            assert_eq!(world.get("/api/v1/shard/runtimeinfo/").await.1["data"]["ConfigHash"], hash);
+            // The ports of this sidecar differ, nothing else does.
+            assert_eq!(world.read("out/injected.yml").lines().count(), injected.lines().count());
+            assert!(world.read("out/injected_targets/j.json").contains("h:1"));
+            // The job's client is there: what fails is the target's name.
+            let answer = world.scrape("h:1", "/m", 1, "j").await;
+            assert!(matches!(answer.status, 502 | 504), "{answer:?}");
+            world.stop().await;
+        }
+    }
+    let world = World::start(world.dir.clone(), |_| {}).await;
+    std::fs::write(world.file("prometheus.yml"), CONFIG.replace("job_name: k", "job_name: l")).unwrap();
+    kept(&world, "job_name: l").await;
+    assert_eq!(world.text("/-/ready").await, "kvass sidecar is ready\n");
+}
+
+#[tokio::test]
+async fn what_prometheus_refuses_is_not_kept() {
+    let world = World::new().await;
+    let good = kept(&world, "job_name: k").await;
+    world.prometheus.refuses.store(true, Ordering::SeqCst);
+    std::fs::write(world.file("prometheus.yml"), CONFIG.replace("job_name: k", "job_name: l")).unwrap();
+    assert_eq!(world.post("/-/reload", "").await.0, 200);
+    eventually("refused", async || world.text("/metrics").await.contains("prometheus_reload_total{success=\"false\"}")).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(world.read("store/kvass-last-good-config.json"), good);
+    world.prometheus.refuses.store(false, Ordering::SeqCst);
+    kept(&world, "job_name: l").await;
 }
 
 #[tokio::test]
