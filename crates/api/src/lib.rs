@@ -8,7 +8,7 @@ mod time;
 mod wire;
 
 pub use envelope::{ApiError, ApiResult, Envelope, ErrorType, json_body, ok, ok_empty};
-pub use shard_client::{ClientError, ShardClient, http_client};
+pub use shard_client::{ClientError, ShardClient, USER_AGENT_PREFIX, http_client};
 pub use wire::{
     AssignedTarget, ExtraConfig, ExtraConfigAnswer, RawConfig, RuntimeInfo, ScrapeStatusWire, Statistics, StatusMap, Stored,
     TargetList, UpdateConfig, UpdateTargets, ValueCount, case_insensitive,

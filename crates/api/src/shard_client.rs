@@ -56,6 +56,9 @@ impl ClientError {
     }
 }
 
+/// How the `User-Agent` of every call made with [`http_client`] begins; sidecars know our coordinators by it.
+pub const USER_AGENT_PREFIX: &str = "kvass/";
+
 /// The HTTP client used for all shards: bounded in time, honouring `HTTP_PROXY` and its kin.
 ///
 /// # Errors
@@ -66,7 +69,7 @@ pub fn http_client(timeout: Duration) -> Result<reqwest::Client, reqwest::Error>
             .connect_timeout(timeout.min(Duration::from_secs(3)))
             .timeout(timeout)
             .pool_idle_timeout(Duration::from_secs(90))
-            .user_agent(concat!("kvass/", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!("{USER_AGENT_PREFIX}{}", env!("CARGO_PKG_VERSION")))
     };
     // An image without certificate authorities still speaks plain HTTP, which is what sidecars speak.
     builder().build().or_else(|_| builder().tls_certs_only([]).build())

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod delivery;
+mod emulation;
 mod inject;
 mod listen;
 mod metrics;

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use kvass_api::{ExtraConfig, RuntimeInfo, TargetList};
-use kvass_config::{Config, InjectOptions, apply_scrape_injection};
+use kvass_config::{Config, InjectOptions, apply_scrape_injection, hash_of_text};
 use kvass_model::PrometheusLine;
 use kvass_scrape::JobClients;
 use kvass_service::config_file::chain;
@@ -21,6 +21,7 @@ use crate::{
     Options,
     adoption::Adoption,
     delivery::Delivery,
+    emulation::{Caller, Emulation},
     inject::{Desired, InjectError, Injector},
     lock,
     metrics::SidecarMetrics,
@@ -40,6 +41,7 @@ pub(crate) struct Shard {
     pub(crate) clients: JobClients,
     pub(crate) metrics: SidecarMetrics,
     pub(crate) adoption: Adoption,
+    emulation: Emulation,
     pub(crate) injector: Injector,
     pub(crate) store: Store,
     /// Jobs without a client, and why.
@@ -104,6 +106,7 @@ impl Shard {
             targets,
             clients,
             adoption: Adoption::default(),
+            emulation: Emulation::default(),
             injector,
             store,
             unusable_jobs: ArcSwap::default(),
@@ -185,8 +188,19 @@ impl Shard {
         result
     }
 
-    /// Takes a pushed configuration and applies it.
-    pub(crate) async fn push_config(&self, text: &str) -> Result<(), PushError> {
+    /// Takes a pushed configuration and applies it. One that is in force already is no news, and fine even where there is a
+    /// file.
+    pub(crate) async fn push_config(&self, text: &str, caller: Caller) -> Result<(), PushError> {
+        if let Some(config) = self.users_config()
+            && hash_of_text(text).is_ok_and(|pushed| pushed == *config.text_hash())
+        {
+            if caller == Caller::Other && self.emulates() {
+                self.emulation.pushed(&config);
+            }
+            if matches!(self.origin, Origin::File(_)) {
+                return Ok(());
+            }
+        }
         let result = self.origin.push(text);
         self.apply_logged().await;
         result
@@ -277,18 +291,39 @@ impl Shard {
     }
 
     /// Load, configuration hash and idleness, as a coordinator asks for them.
-    pub(crate) async fn runtime_info(&self) -> Result<RuntimeInfo, PrometheusError> {
+    pub(crate) async fn runtime_info(&self, caller: Caller) -> Result<RuntimeInfo, PrometheusError> {
         let head = if self.options.fetch_head_series { self.prometheus.head_series().await? } else { 0 };
-        let own = self.origin.hash();
+        let config_hash = self.reported_hash(caller);
         let targets = lock(&self.targets);
         let total = targets.total();
         Ok(RuntimeInfo {
             // The head lags behind what was just assigned.
             head_series: i64::try_from(head.max(total.series)).unwrap_or(i64::MAX),
             process_series: i64::try_from(total.total).unwrap_or(i64::MAX),
-            config_hash: self.adoption.hash_for(&own).unwrap_or(own),
+            config_hash,
             idle_start_at: targets.idle_at(),
         })
+    }
+
+    /// Our own hash, unless it is a coordinator of the original that asks.
+    fn reported_hash(&self, caller: Caller) -> String {
+        let own = self.origin.hash();
+        let theirs = match caller {
+            _ if !self.emulates() => self.adoption.hash_for(&own),
+            Caller::Ours => None,
+            Caller::Other => self.users_config().and_then(|config| self.emulation.hash_of(&config)),
+        };
+        theirs.unwrap_or(own)
+    }
+
+    /// Whether the hash of a coordinator of the original is computed; otherwise that coordinator is asked for it.
+    fn emulates(&self) -> bool {
+        self.options.compat_coordinator_url.is_none()
+    }
+
+    /// The configuration in force, if it is the user's.
+    fn users_config(&self) -> Option<Arc<Config>> {
+        self.origin.current().filter(|_| !self.origin.hash().is_empty())
     }
 
     /// What stands between this shard and its work; empty when nothing does.

@@ -15,7 +15,9 @@ use kvass_api::{ApiError, ApiResult, ExtraConfig, RawConfig, UpdateConfig, Updat
 use kvass_service::{config_file::chain, metrics::HttpMetrics};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{delivery::json_groups, lock, pass_through, samples, shard::Shard, target_update::parse_target_list};
+use crate::{
+    delivery::json_groups, emulation::Caller, lock, pass_through, samples, shard::Shard, target_update::parse_target_list,
+};
 
 /// Path of the endpoint that Prometheus polls for a job's targets.
 pub(crate) const HTTP_SD_PATH: &str = "/api/v1/shard/http_sd/";
@@ -122,8 +124,12 @@ async fn reload(State(shard): Shared) -> ApiResult {
     }
 }
 
-async fn runtime_info(State(shard): Shared) -> ApiResult {
-    match shard.runtime_info().await {
+fn caller(headers: &HeaderMap) -> Caller {
+    Caller::of(headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()))
+}
+
+async fn runtime_info(State(shard): Shared, headers: HeaderMap) -> ApiResult {
+    match shard.runtime_info(caller(&headers)).await {
         Ok(info) => Ok(ok(info)),
         Err(error) => Err(ApiError::internal(format_args!("get runtime from prometheus: {}", chain(&error)))),
     }
@@ -178,9 +184,9 @@ async fn config(State(shard): Shared) -> ApiResult {
     }
 }
 
-async fn push_config(State(shard): Shared, body: Bytes) -> ApiResult {
+async fn push_config(State(shard): Shared, headers: HeaderMap, body: Bytes) -> ApiResult {
     let update: UpdateConfig = object_body(&body)?;
-    match shard.push_config(&update.raw_content).await {
+    match shard.push_config(&update.raw_content, caller(&headers)).await {
         Ok(()) => Ok(ok_empty()),
         Err(error) => Err(ApiError::bad_data(format_args!("reload failed: {}", chain(&error)))),
     }

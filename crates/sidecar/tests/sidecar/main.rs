@@ -5,6 +5,7 @@
 
 mod api;
 mod lifecycle;
+mod original_coordinator;
 mod pass_through;
 mod proxy;
 mod pushed_config;

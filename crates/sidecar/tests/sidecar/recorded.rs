@@ -1,6 +1,6 @@
 //! Requests that coordinators of the original really sent (v0.1.4, v0.2.3, v0.3.1 and the last commit).
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::World;
 
@@ -18,9 +18,10 @@ async fn every_recorded_request_of_a_coordinator_is_answered() {
             Value::String(text) => text.clone(),
             body => body.to_string(),
         };
-        let (status, answer) = world.send(method, uri, body).await;
-        // What was a redirect is answered directly; a push is refused where there is a file.
-        let expected = if uri.trim_end_matches('/') == "/api/v1/status/config" { 400 } else { 200 };
+        let (status, answer) = world.send_as_original(method, uri, body).await;
+        // What was a redirect is answered directly; where there is a file, a push of anything else is refused.
+        let is_refused = uri.trim_end_matches('/') == "/api/v1/status/config" && case["body"]["rawContent"] != origin;
+        let expected = if is_refused { 400 } else { 200 };
         assert_eq!(status, expected, "{} {answer}", case["from"]);
         assert_eq!(answer["status"], if expected == 200 { "success" } else { "error" });
         if method == "GET" {
@@ -40,10 +41,7 @@ async fn every_recorded_request_of_a_coordinator_is_answered() {
 #[tokio::test]
 async fn label_names_of_the_original_arrive_as_it_ships_them() {
     let origin = include_str!("../data/origin-prometheus.yml");
-    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    std::fs::write(dir.path().join("prometheus.yml"), origin).unwrap();
-    std::fs::create_dir(dir.path().join("store")).unwrap();
-    std::fs::write(dir.path().join("store/kvass-shard.json"), include_str!("../data/kvass-shard.json")).unwrap();
+    let dir = folder_with(origin, "kvass-shard.json", include_str!("../data/kvass-shard.json"));
     let world = World::start(dir, |_| {}).await;
     crate::support::eventually("files", async || world.prometheus.reload_count() == 1).await;
     assert_eq!(
@@ -54,4 +52,56 @@ async fn label_names_of_the_original_arrive_as_it_ships_them() {
     assert!(world.read("out/injected_targets/secure-bearer.json").contains(r#""__param__scheme":"https","__scheme__":"http""#));
     let (_, info) = world.get("/api/v1/shard/runtimeinfo/").await;
     assert_eq!(info["data"]["processSeries"], 10045 * 2 + 3 + 5 + 5 + 21);
+}
+
+/// A folder in which a sidecar of the original has left its store.
+fn folder_with(origin: &str, store_file: &str, store: &str) -> std::sync::Arc<tempfile::TempDir> {
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(dir.path().join("prometheus.yml"), origin).unwrap();
+    std::fs::create_dir(dir.path().join("store")).unwrap();
+    std::fs::write(dir.path().join("store").join(store_file), store).unwrap();
+    dir
+}
+
+/// Hash and series of every target, as a coordinator reads them.
+async fn statuses(world: &World) -> Vec<(String, Value)> {
+    let (_, answer) = world.get("/api/v1/shard/targets/status/").await;
+    answer["data"].as_object().unwrap().iter().map(|(hash, status)| (hash.clone(), status["series"].clone())).collect()
+}
+
+#[tokio::test]
+async fn the_store_of_every_version_is_read() {
+    let origin = include_str!("../data/origin-of-versions.yml");
+    let v0_2 = vec![("15849517907542975497".to_owned(), 10045.into()), ("5339544738315052883".to_owned(), 10045.into())];
+    let expected = |hash: &str, series: i64| vec![(hash.to_owned(), Value::from(series))];
+    for (version, file, store, expected) in [
+        ("v0.0.2", "targets.json", include_str!("../data/targets-v0.0.2.json"), expected("31", 12)),
+        ("v0.1.4", "kvass-shard.json", include_str!("../data/kvass-shard-v0.1.4.json"), expected("77", 5)),
+        ("v0.2.3", "kvass-shard.json", include_str!("../data/kvass-shard-v0.2.3.json"), v0_2.clone()),
+        ("v0.3.1", "kvass-shard.json", include_str!("../data/kvass-shard-v0.3.1.json"), v0_2),
+    ] {
+        let world = World::start(folder_with(origin, file, store), |_| {}).await;
+        assert_eq!(statuses(&world).await, expected, "{version}");
+        crate::support::eventually("files", async || {
+            let files = world.read("out/injected_targets/test.json");
+            expected.iter().all(|(hash, _)| files.contains(&format!(r#""__param__hash":"{hash}""#)))
+        })
+        .await;
+        // What is kept from now on is what the original could read again.
+        let target = json!({"hash": 9, "labels": {"__address__": "h:1"}, "series": 3, "totalSeries": 4, "TargetState": ""});
+        assert_eq!(world.post("/api/v1/shard/targets/", json!({"Targets": {"test": [target]}})).await.0, 200);
+        let kept: Value = serde_json::from_str(&world.read("store/kvass-shard.json")).unwrap();
+        assert_eq!(kept, json!({"Targets": {"test": [target]}, "IdleAt": null}), "{version}");
+    }
+}
+
+/// The hashes that the sidecars of these versions reported for that file.
+#[tokio::test]
+async fn a_sidecar_put_in_the_place_of_an_old_one_reports_the_same_hash() {
+    let world = World::with(include_str!("../data/origin-of-versions.yml"), |_| {}).await;
+    let hash = async || world.send_as_original("GET", "/api/v1/shard/runtimeinfo/", "").await.1["data"]["ConfigHash"].clone();
+    assert_ne!(hash().await, "11336704588051267789", "the last commit's comes first");
+    let push = json!({"rawContent": include_str!("../data/origin-of-versions.yml")});
+    assert_eq!(world.send_as_original("POST", "/api/v1/status/config", push).await.0, 200);
+    assert_eq!(hash().await, "11336704588051267789");
 }

@@ -155,7 +155,8 @@ impl World {
         let (api, proxy) = (format!("http://{}", sidecar.api_address()), sidecar.proxy_address());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move { sidecar.run(stopped).await.unwrap() });
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let http = http.user_agent("kvass/0.0.0-test").build().unwrap();
         World { dir, prometheus, prometheus_server, prometheus_port, api, proxy, http, stop: Some(stop), running }
     }
 
@@ -181,11 +182,17 @@ impl World {
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: impl ToString) -> (u16, Value) {
-        let method = method.parse().unwrap();
-        let response = self.http.request(method, format!("{}{path}", self.api)).body(body.to_string()).send().await.unwrap();
-        let status = response.status().as_u16();
-        let text = response.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        answer(self.request(method, path).body(body.to_string())).await
+    }
+
+    /// As a coordinator of the original.
+    pub(crate) async fn send_as_original(&self, method: &str, path: &str, body: impl ToString) -> (u16, Value) {
+        let request = self.request(method, path).header("User-Agent", "Go-http-client/1.1");
+        answer(request.body(body.to_string())).await
+    }
+
+    fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method.parse().unwrap(), format!("{}{path}", self.api))
     }
 
     pub(crate) async fn text(&self, path: &str) -> String {
@@ -223,6 +230,13 @@ impl World {
         let _ = stream.read_to_end(&mut bytes).await;
         RawAnswer::parse(&bytes)
     }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
 pub(crate) fn proxy_request(address: &str, path: &str, hash: u64, job: &str) -> String {
