@@ -1,0 +1,2 @@
+programs=(etcd)
+packages=(go.etcd.io/etcd/server/v3)
