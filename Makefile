@@ -5,10 +5,10 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo check test bench prometheus deny fmt docs static clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static clean
 
 help: ## shows this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 rust:
 	@scripts/need.sh $(CARGO) "install Rust, for example with https://rustup.rs (rust-toolchain.toml names the version)"
@@ -18,6 +18,20 @@ build: rust ## builds the release binary target/release/kvass
 
 demo: build prometheus ## runs everything on this machine (ARGS="--once --json" unattended)
 	@target/release/kvass demo --prometheus="$$(scripts/prometheus.sh 2>/dev/null | tail -1)" $(ARGS)
+
+e2e: e2e-check e2e-build ## stories on a whole Kubernetes cluster made here (ARGS="--story a"); with KUBECONFIG on that one
+	@tests/e2e/run.sh $(ARGS)
+
+e2e-all: e2e-check e2e-build ## the long stories too
+	@tests/e2e/run.sh --all $(ARGS)
+
+# What would fail after the long build, first. A cluster that is there needs nothing of it.
+e2e-check:
+	@[ -n "$$KUBECONFIG" ] || tests/e2e/cluster/cluster.sh check
+
+e2e-build: build prometheus ## programs and images of the cluster, and the stories
+	$(CARGO) build --locked --release --package kvass-e2e
+	@[ -n "$$KUBECONFIG" ] || { tests/e2e/cluster/cluster.sh build && tests/e2e/cluster/cluster.sh images; }
 
 check: rust ## formatting and lints
 	$(CARGO) fmt --all --check

@@ -8,10 +8,12 @@ for part in build images machine cgroups runs control-plane node; do . "$HERE/$p
 usage() {
   cat <<'U'
 cluster.sh COMMAND
+  check                 says what a cluster needs and this machine lacks; installs packages that are missing
   build [MODULE…]       builds the Go programs into bin/ (modules: the folders of tests/e2e/modules)
   images                assembles the container images into images/, kvass from target/release/kvass
   up [NODES]            starts a cluster (2 nodes); the last line is the path of its env file
   down RUN              ends a cluster and removes all of it
+  down-owned            the same for the clusters of process $E2E_OWNER
   sweep                 the same for clusters whose owner has died
   list                  running clusters
   node-crash RUN N      node N loses its power
@@ -50,6 +52,8 @@ up() {
   sweep
   modprobe -qa br_netfilter overlay veth 2>/dev/null || true
   dir=$(locked run_new)
+  # The nodes come up in the background, where an interrupt alone would not reach them.
+  trap 'kill "${jobs[@]}" 2>/dev/null; exit 130' INT TERM
   say "run $(basename "$dir")"
   control_plane_up "$dir"
   for n in $(seq "$nodes"); do
@@ -105,12 +109,14 @@ case $command in
   images) images ;;
   help | -h | --help) usage ;;
   list) ls "$REGISTER" 2>/dev/null | grep -v '^made$' || true ;;
-  up | down | sweep | node-crash | node-return | stop | start | exec | logs)
+  check | up | down | down-owned | sweep | node-crash | node-return | stop | start | exec | logs)
     need_root
-    [ "$command" = sweep ] || [ "$command" = up ] || [ $# -gt 0 ] || die "$command: which run?"
+    case $command in check | up | sweep | down-owned) ;; *) [ $# -gt 0 ] || die "$command: which run?" ;; esac
     case $command in
+      check) need_go; need_packages ;;
       up) need_packages; up "$@" ;;
       down) down "$1" ;;
+      down-owned) down_owned ;;
       sweep) sweep ;;
       node-crash) node_crash "$(run_dir "$1")" "$2" ;;
       node-return) node_up "$(run_dir "$1")" "$2" ;;

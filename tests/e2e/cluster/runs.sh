@@ -66,6 +66,16 @@ run_forget() {
   rmdir "$E2E_HOME/runs" 2>/dev/null || true
 }
 
+# down_owned: ends the runs of our owner, also one that was still coming up.
+down_owned() {
+  local link pid start
+  for link in "$REGISTER"/*; do
+    [ -L "$link" ] || continue
+    read -r pid start < "$link/owner" 2>/dev/null || continue
+    if [ "$pid" = "${E2E_OWNER:?}" ] && [ "$start" = "$(started "$pid")" ]; then down "$(basename "$link")"; fi
+  done
+}
+
 # sweep: ends runs whose owner is gone, or whose folder or machines are.
 sweep() {
   local link run dir
