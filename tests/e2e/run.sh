@@ -29,11 +29,11 @@ finish() {
     done
     kill -KILL "$child" 2>/dev/null || true
   fi
-  if [ -n "$env_file" ] && [ $status = 1 ] || [ $status = 2 ]; then
-    if [ -n "${RUN:-}" ] && "$cluster" logs "$RUN" "$report/logs"; then echo "run.sh: logs are in $report/logs" >&2; fi
+  if [ -n "${RUN:-}" ] && { [ "$status" = 1 ] || [ "$status" = 2 ]; }; then
+    if "$cluster" logs "$RUN" "$report/logs"; then echo "run.sh: logs are in $report/logs" >&2; fi
   fi
   "$cluster" down-owned || status=2
-  exit $status
+  exit "$status"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -48,4 +48,4 @@ child=$!
 status=0
 wait "$child" || status=$?
 child=''
-exit $status
+exit "$status"

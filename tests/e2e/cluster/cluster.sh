@@ -108,9 +108,10 @@ case $command in
   build) build "$@" ;;
   images) images ;;
   help | -h | --help) usage ;;
-  list) ls "$REGISTER" 2>/dev/null | grep -v '^made$' || true ;;
+  list) for link in "$REGISTER"/*; do [ ! -L "$link" ] || basename "$link"; done ;;
   check | up | down | down-owned | sweep | node-crash | node-return | stop | start | exec | logs)
     need_root
+    # shellcheck disable=SC2046  # program_place prints two words
     case $command in check | up | sweep | down-owned) ;; *) [ $# -gt 0 ] || die "$command: which run?" ;; esac
     case $command in
       check) need_go; need_packages ;;
