@@ -111,7 +111,6 @@ case $command in
   list) for link in "$REGISTER"/*; do [ ! -L "$link" ] || basename "$link"; done ;;
   check | up | down | down-owned | sweep | node-crash | node-return | stop | start | exec | logs)
     need_root
-    # shellcheck disable=SC2046  # program_place prints two words
     case $command in check | up | sweep | down-owned) ;; *) [ $# -gt 0 ] || die "$command: which run?" ;; esac
     case $command in
       check) need_go; need_packages ;;
@@ -121,8 +120,10 @@ case $command in
       sweep) sweep ;;
       node-crash) node_crash "$(run_dir "$1")" "$2" ;;
       node-return) node_up "$(run_dir "$1")" "$2" ;;
-      stop) program_stop "$(run_dir "$1")" $(program_place "$2") ;;
-      start) program_start "$(run_dir "$1")" $(program_place "$2") ;;
+      stop | start)
+        place=$(program_place "${2:?which program?}")
+        "program_$command" "$(run_dir "$1")" "${place% *}" "${place#* }"
+        ;;
       exec) dir=$(run_dir "$1") && PATH=$BIN:$PATH KUBECONFIG=$dir/kubeconfig nsenter -t "$(machine_pid "$dir" control)" --net -- "${@:2}" ;;
       logs) logs "$(run_dir "$1")" "$2" ;;
     esac ;;

@@ -165,13 +165,12 @@ C
 # Pods of a node are on a bridge of their own; the cluster's router knows which node has which.
 node_network() {
   local dir=$1 node=$2 ip=$3 cidr=$4
-  # Renamed, as containerd would read half of a file that is being written, and keep that.
-  cat > "$dir/$node/network.conflist" <<C
+  # Written once, in one go: containerd notices writes, but not a file that is moved here, and reads what is there then.
+  [ -e "$dir/$node/cni/10-bridge.conflist" ] || cat > "$dir/$node/cni/10-bridge.conflist" <<C
 {"cniVersion": "1.0.0", "name": "kvass-e2e", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "isDefaultGateway": true, "ipMasq": false, "hairpinMode": true,
    "ipam": {"type": "host-local", "dataDir": "/run/cni-ipam", "ranges": [[{"subnet": "$cidr"}]]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 C
-  mv "$dir/$node/network.conflist" "$dir/$node/cni/10-bridge.conflist"
   in_machine "$dir" control ip route replace "$cidr" via "$ip"
 }
