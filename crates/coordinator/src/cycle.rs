@@ -21,7 +21,7 @@ use crate::{
     coordinator::Shared,
     memory::{ObserveContext, ReplicaMemory, Sizes},
     published::{Published, Scaling, merge, report},
-    shards::{Replica, ShardError, ShardManager},
+    shards::{Announcement, Correction, Repeat, Replica, ShardError, ShardManager},
 };
 
 /// What cycles carry from one to the next.
@@ -61,10 +61,16 @@ impl Cycles {
     }
 
     async fn all_replicas(&mut self, config: &Arc<Config>, started: Instant) -> Result<Pace, ShardError> {
-        let replicas = self.manager.list().await?;
+        let listing = self.manager.list().await?;
+        let replicas = listing.replicas;
         self.forget_absent(&replicas);
+        self.shared.metrics.listed(listing.stale.as_ref().map(|stale| stale.age(Timestamp::now())));
         let mut published = Published { at: Some(Timestamp::now()), ..Published::default() };
-        let mut pace = Pace::Normal;
+        published.error = listing.stale.as_ref().map(ToString::to_string);
+        let mut pace = if listing.stale.is_some() { Pace::Soon } else { Pace::Normal };
+        for correction in self.manager.tend().await {
+            self.corrected(correction);
+        }
         if replicas.is_empty() {
             tracing::warn!(shards = self.manager.kind(), "no replica found");
             published.error = Some("no replica found".to_owned());
@@ -85,7 +91,7 @@ impl Cycles {
         published: &mut Published,
         started: Instant,
     ) -> Pace {
-        let mut memory = self.replicas.remove(&replica.id).unwrap_or_default();
+        let mut memory = self.replicas.remove(&replica.id).unwrap_or_else(|| ReplicaMemory::of(replica));
         let shared = Arc::clone(&self.shared);
         let catalog = shared.catalog.load_full();
         let context = ObserveContext {
@@ -118,6 +124,11 @@ impl Cycles {
         memory.transfers.clone_from(&plan.transfers);
         self.apply(&plan, &mut memory, &catalog).await;
         self.scale(replica, &plan).await;
+        if let Some(text) = memory.unplaced.news(&plan.unassigned, &catalog, context.now) {
+            let announcement =
+                Announcement { warning: true, reason: "TargetsNotPlaced", action: "Assign", text, repeat: Repeat::Always };
+            self.manager.announce(&replica.id, announcement).await;
+        }
 
         for decision in &plan.decisions {
             tracing::debug!(replica = %replica.id, kind = decision.kind(), %decision, "decided");
@@ -230,12 +241,24 @@ impl Cycles {
         if plan.scale == replica.scale {
             return;
         }
+        if replica.stale {
+            tracing::debug!(replica = %replica.id, from = replica.scale, to = plan.scale, "not scaled: the list of shards is old");
+            return;
+        }
         let kind = plan.scale_reason.map_or("unknown", |reason| reason.kind());
         let reason = plan.scale_reason.map(|reason| reason.to_string()).unwrap_or_default();
         match self.manager.set_scale(replica, plan.scale).await {
             Ok(()) => {
                 tracing::info!(replica = %replica.id, from = replica.scale, to = plan.scale, %reason, "scaled");
                 self.shared.metrics.scaled(&replica.id, kind);
+                let announcement = Announcement {
+                    warning: false,
+                    reason: "Scaled",
+                    action: "Scale",
+                    text: format!("from {} to {}: {reason}", replica.scale, plan.scale),
+                    repeat: Repeat::Always,
+                };
+                self.manager.announce(&replica.id, announcement).await;
                 let scaling = Scaling { at: Timestamp::now(), from: replica.scale, to: plan.scale, reason };
                 self.scalings.entry(replica.id.clone()).or_default().push(scaling);
                 for ordinal in plan.scale..replica.scale {
@@ -248,6 +271,14 @@ impl Cycles {
                 tracing::error!(replica = %replica.id, from = replica.scale, to = plan.scale, error = %chain(&error), "scaling failed");
             }
         }
+    }
+
+    /// Shows that a number of shards was put back.
+    fn corrected(&mut self, correction: Correction) {
+        self.shared.metrics.scaled(&correction.replica, "reset");
+        let Correction { from, to, .. } = correction;
+        let scaling = Scaling { at: Timestamp::now(), from, to, reason: correction.to_string() };
+        self.scalings.entry(correction.replica).or_default().push(scaling);
     }
 
     /// Fills in what no shard reports, from exploring, and forgets what is not active any more.
@@ -269,15 +300,15 @@ impl Cycles {
     }
 
     fn forget_absent(&mut self, replicas: &[Replica]) {
-        let present: BTreeSet<&String> = replicas.iter().map(|replica| &replica.id).collect();
+        let present: BTreeMap<&String, &Replica> = replicas.iter().map(|replica| (&replica.id, replica)).collect();
         self.replicas.retain(|id, memory| {
-            let stays = present.contains(id);
+            let stays = present.get(id).is_some_and(|replica| memory.is_of(replica));
             for shard in memory.shards.values().filter(|_| !stays) {
                 self.shared.metrics.forget_shard(id, &shard.name);
             }
             stays
         });
-        self.scalings.retain(|id, _| present.contains(id));
+        self.scalings.retain(|id, _| present.contains_key(id));
     }
 
     /// The Prometheus line all shards agree on; `None` while they are not all known or are mixed.

@@ -5,6 +5,8 @@
 //! [`memory`]) → plan → apply ([`cycle`]) → [`published`], which the API ([`web`]) shows. The loop that
 //! drives it is in [`coordinator`]. Nothing here chooses: decisions are `kvass-plan`'s.
 
+#[cfg(test)]
+mod absence_tests;
 mod catalog;
 mod coordinator;
 mod cycle;
@@ -16,6 +18,7 @@ mod observe;
 mod options;
 mod published;
 mod shards;
+mod unplaced;
 mod web;
 
 pub use coordinator::{BuildError, Coordinator};

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::{
     observe::{ConfigVerdict, Questions, Reading, read},
     shards::{ListedShard, Replica},
+    unplaced::Unplaced,
 };
 
 /// How long a cycle waits for shards that answered the last time.
@@ -26,6 +27,10 @@ const IMPATIENCE: Duration = Duration::from_millis(200);
 pub(crate) struct ReplicaMemory {
     pub(crate) shards: BTreeMap<u32, ShardMemory>,
     pub(crate) transfers: BTreeMap<TargetHash, Transfer>,
+    /// What was told of targets without a shard.
+    pub(crate) unplaced: Unplaced,
+    /// Which object stands behind the replica; nothing here is true of another one.
+    incarnation: String,
     /// When the replica was first listed.
     first_listed: Option<Timestamp>,
     /// Whether every shard was read once, or given up on, since the replica was first listed.
@@ -37,6 +42,8 @@ pub(crate) struct ReplicaMemory {
 pub(crate) struct ShardMemory {
     pub(crate) name: String,
     pub(crate) url: Option<String>,
+    /// Why it has no address.
+    absent: Option<&'static str>,
     incarnation: String,
     /// Since when the shard could not be read; from when it was first listed, if it never was.
     unread_since: Option<Timestamp>,
@@ -85,6 +92,16 @@ pub(crate) struct Findings {
 }
 
 impl ReplicaMemory {
+    /// A memory of nothing yet.
+    pub(crate) fn of(replica: &Replica) -> Self {
+        ReplicaMemory { incarnation: replica.incarnation.clone(), ..ReplicaMemory::default() }
+    }
+
+    /// Whether this is the memory of `replica`, and not of one that had its name before.
+    pub(crate) fn is_of(&self, replica: &Replica) -> bool {
+        self.incarnation == replica.incarnation
+    }
+
     /// Reads all shards of `replica` and takes what they answer into the memory.
     pub(crate) async fn observe(
         &mut self,
@@ -152,6 +169,7 @@ pub(crate) struct ObserveContext<'a> {
 impl ShardMemory {
     fn listed(&mut self, listed: &ListedShard, first: bool, now: Timestamp) {
         self.name.clone_from(&listed.name);
+        self.absent = listed.absent;
         if self.url != listed.url || self.incarnation != listed.incarnation {
             // Another process: what it refused, pushed or never answered says nothing any more.
             if let Some(reading) = self.reading.take() {
@@ -267,7 +285,7 @@ impl ShardMemory {
     /// Decides what may be done with the shard.
     fn judge(&mut self, context: &ObserveContext<'_>, is_known: &impl Fn(TargetHash) -> bool) {
         if self.url.is_none() {
-            self.unreadable("has no address or is not ready".to_owned(), context.now);
+            self.unreadable(self.absent.unwrap_or("has no address").to_owned(), context.now);
         }
         self.accounted |= self.unread_since.is_none() && self.targets.keys().all(|hash| is_known(*hash));
         self.access = match self.unread_since {

@@ -64,6 +64,8 @@ pub(crate) struct CoordinatorMetrics {
     room_series: Family<ReplicaLabel, Gauge>,
     room_total_series: Family<ReplicaLabel, Gauge>,
     scale: Family<ReplicaLabel, Gauge>,
+    not_scalable: Family<ReplicaLabel, Gauge>,
+    list_age: FloatGauge,
     shards: Family<ReasonLabels, Gauge>,
     shard_series: Family<ShardLabels, Gauge>,
     shard_total_series: Family<ShardLabels, Gauge>,
@@ -109,6 +111,16 @@ impl CoordinatorMetrics {
                 "Series before metric relabelling the shards could still take; absent without a limit",
             ),
             scale: add(r, "kvass_coordinator_scale", "Shards wished"),
+            not_scalable: add(
+                r,
+                "kvass_coordinator_not_scalable",
+                "Whether the number of a replica's shards is not the coordinator's to change",
+            ),
+            list_age: add(
+                r,
+                "kvass_coordinator_shard_list_stale_seconds",
+                "How long shards could not be listed; the last list is in force meanwhile",
+            ),
             shards: add(r, "kvass_coordinator_shards", "Shards by what may be done with them"),
             shard_series: add(r, "kvass_coordinator_shard_series", "Series of a shard's targets"),
             shard_total_series: add(
@@ -200,6 +212,11 @@ impl CoordinatorMetrics {
         }
     }
 
+    /// Shows how old the list of shards is.
+    pub(crate) fn listed(&self, age: Option<std::time::Duration>) {
+        self.list_age.set(age.map_or(0.0, |age| age.as_secs_f64()));
+    }
+
     pub(crate) fn scaled(&self, replica: &str, reason: &str) {
         self.scalings.get_or_create(&ReasonLabels { replica: replica.to_owned(), reason: reason.to_owned() }).inc();
     }
@@ -232,6 +249,7 @@ impl CoordinatorMetrics {
             }
         }
         self.scale.get_or_create(&label).set(i64::from(plan.scale));
+        self.not_scalable.get_or_create(&label).set(i64::from(!replica.scalable));
         for reason in ["unsettled", "not_explored", "awaiting_shard", "no_room", "too_big"] {
             let number = plan.unassigned.values().filter(|r| r.kind() == reason).count();
             self.unassigned

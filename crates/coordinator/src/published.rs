@@ -38,6 +38,8 @@ pub(crate) struct ReplicaReport {
     pub(crate) scale: u32,
     pub(crate) scale_reason: Option<String>,
     pub(crate) settled: bool,
+    /// What an operator should know of it: who else sets its number of shards, what its settings endanger.
+    pub(crate) notes: Vec<String>,
     pub(crate) targets: usize,
     pub(crate) unassigned: usize,
     pub(crate) transfers: usize,
@@ -113,6 +115,7 @@ pub(crate) fn report(
         scale: plan.scale,
         scale_reason: plan.scale_reason.map(|reason| reason.to_string()),
         settled: memory.settled,
+        notes: replica.notes.clone(),
         targets,
         unassigned: plan.unassigned.len(),
         transfers: plan.transfers.values().filter(|t| t.ended.is_none()).count(),

@@ -6,10 +6,12 @@ mod static_file;
 
 use std::{fmt, time::Duration};
 
+use jiff::Timestamp;
+
 use crate::options::ShardOptions;
 
 /// A full set of shards: one StatefulSet, one entry of the static file, the processes of one folder.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Replica {
     /// Unique and stable, for example `monitoring/prometheus-rep-0`.
     pub(crate) id: String,
@@ -19,8 +21,85 @@ pub(crate) struct Replica {
     pub(crate) scalable: bool,
     /// The shards below `scale`, in ordinal order.
     pub(crate) shards: Vec<ListedShard>,
-    /// What [`ShardManager::set_scale`] needs to notice a change by somebody else.
-    pub(crate) version: Option<String>,
+    /// Changes when another object stands behind the same id: what is remembered of the old one does not count.
+    pub(crate) incarnation: String,
+    /// Not read just now but at an earlier time. Its shards can be served; their number must not be changed.
+    pub(crate) stale: bool,
+    /// What an operator should know of it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The replicas, ordered by id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Listing {
+    pub(crate) replicas: Vec<Replica>,
+    /// Set while whatever manages the shards does not answer; the replicas are then those it listed last.
+    pub(crate) stale: Option<Stale>,
+}
+
+/// Since when shards cannot be listed, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stale {
+    pub(crate) since: Timestamp,
+    pub(crate) error: String,
+}
+
+impl Stale {
+    pub(crate) fn age(&self, now: Timestamp) -> Duration {
+        crate::memory::elapsed(self.since, now)
+    }
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "shards cannot be listed since {:.0}, the last list is in force and nothing is scaled: {}",
+            self.since, self.error
+        )
+    }
+}
+
+/// A number of shards that somebody else had set back, and that was put back.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Correction {
+    pub(crate) replica: String,
+    /// What it had been set to.
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    /// Who had set it, and when.
+    pub(crate) by: String,
+}
+
+impl fmt::Display for Correction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "put back from {} to {}: set by {}; shards become fewer only after they are drained",
+            self.from, self.to, self.by
+        )
+    }
+}
+
+/// Something to tell people who look at a replica with other tools than ours.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Announcement {
+    pub(crate) warning: bool,
+    /// Word for why, in the style of Kubernetes, for example `Scaled`.
+    pub(crate) reason: &'static str,
+    /// Word for what was done or tried.
+    pub(crate) action: &'static str,
+    pub(crate) text: String,
+    pub(crate) repeat: Repeat,
+}
+
+/// When an announcement may be made again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Repeat {
+    /// Always.
+    Always,
+    /// With the same words here (times left out), not before ten minutes have passed.
+    Later(String),
 }
 
 /// A shard as its manager lists it.
@@ -32,6 +111,8 @@ pub(crate) struct ListedShard {
     pub(crate) name: String,
     /// Base URL of its sidecar; `None` while it has no address or is not ready.
     pub(crate) url: Option<String>,
+    /// Why it has none.
+    pub(crate) absent: Option<&'static str>,
     /// Changes when another process stands behind the shard.
     pub(crate) incarnation: String,
 }
@@ -43,8 +124,10 @@ pub(crate) enum ShardError {
     StaticFile { file: String, problem: String },
     #[error("{action}")]
     Kubernetes { action: String, source: Box<kube::Error> },
-    #[error("{action}: no answer from the API server within {}s", KUBERNETES_TIMEOUT.as_secs())]
-    KubernetesTimeout { action: &'static str },
+    #[error("{action}: no answer from the API server within {}s", waited.as_secs_f32())]
+    KubernetesTimeout { action: &'static str, waited: Duration },
+    #[error("listing was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
     #[error("label selector of StatefulSet {statefulset}: {problem}")]
     Selector { statefulset: String, problem: String },
     #[error("{action}")]
@@ -83,12 +166,32 @@ impl ShardManager {
         }
     }
 
-    /// The replicas as they are now, ordered by id.
-    pub(crate) async fn list(&self) -> Result<Vec<Replica>, ShardError> {
+    /// The replicas as they are now. Reads only.
+    pub(crate) async fn list(&self) -> Result<Listing, ShardError> {
+        let replicas = match self {
+            ShardManager::Static(manager) => manager.list().await?,
+            ShardManager::Process(manager) => manager.list().await?,
+            ShardManager::Kubernetes(manager) => return manager.list().await,
+        };
+        Ok(Listing { replicas, stale: None })
+    }
+
+    /// Keeps in order what was listed: puts back what somebody else set back, deletes what is due. Whatever does
+    /// not succeed is tried again after the next listing.
+    pub(crate) async fn tend(&self) -> Vec<Correction> {
         match self {
-            ShardManager::Static(manager) => manager.list().await,
-            ShardManager::Process(manager) => manager.list().await,
-            ShardManager::Kubernetes(manager) => bounded("list StatefulSets and pods", manager.list()).await,
+            ShardManager::Static(_) | ShardManager::Process(_) => Vec::new(),
+            ShardManager::Kubernetes(manager) => tokio::time::timeout(WRITE_TIMEOUT, manager.tend()).await.unwrap_or_else(|_| {
+                tracing::warn!(seconds = WRITE_TIMEOUT.as_secs(), "StatefulSets were not put in order in time");
+                Vec::new()
+            }),
+        }
+    }
+
+    /// Tells people who look at the replica with the tools of its kind.
+    pub(crate) async fn announce(&self, replica: &str, announcement: Announcement) {
+        if let ShardManager::Kubernetes(manager) = self {
+            manager.announce(replica, announcement).await;
         }
     }
 
@@ -98,7 +201,7 @@ impl ShardManager {
             // The list in the file is what there is.
             ShardManager::Static(_) => Ok(()),
             ShardManager::Process(manager) => manager.set_scale(scale).await,
-            ShardManager::Kubernetes(manager) => bounded("scale", manager.set_scale(replica, scale)).await,
+            ShardManager::Kubernetes(manager) => bounded("scale", WRITE_TIMEOUT, manager.set_scale(replica, scale)).await,
         }
     }
 
@@ -110,11 +213,17 @@ impl ShardManager {
     }
 }
 
-/// Longest time an API server may take; its client has no limit of its own and retries for minutes.
+/// Longest time an API server may take to list; its client has no limit of its own and retries for minutes.
 const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest time the writes of one cycle may take. What does not succeed is tried again.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-async fn bounded<T>(action: &'static str, call: impl Future<Output = Result<T, ShardError>>) -> Result<T, ShardError> {
-    tokio::time::timeout(KUBERNETES_TIMEOUT, call).await.unwrap_or(Err(ShardError::KubernetesTimeout { action }))
+async fn bounded<T>(
+    action: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, ShardError>>,
+) -> Result<T, ShardError> {
+    tokio::time::timeout(limit, call).await.unwrap_or(Err(ShardError::KubernetesTimeout { action, waited: limit }))
 }
 
 /// What process shards need to know of the coordinator.

@@ -86,6 +86,7 @@ impl Processes {
             shards.push(ListedShard {
                 ordinal,
                 name: format!("shard-{ordinal}"),
+                absent: shard.sidecar.is_none().then_some("its sidecar does not run"),
                 url: shard.sidecar.map(|_| format!("http://127.0.0.1:{}", shard.api_port)),
                 incarnation: shard.sidecar.map(|p| format!("{}-{}", p.pid, p.start_time)).unwrap_or_default(),
             });
@@ -93,7 +94,7 @@ impl Processes {
         if *record != before {
             self.save(&record)?;
         }
-        Ok(vec![Replica { id: "process".to_owned(), scale: record.scale, scalable: true, shards, version: None }])
+        Ok(vec![Replica { id: "process".to_owned(), scale: record.scale, scalable: true, shards, ..Replica::default() }])
     }
 
     pub(crate) async fn set_scale(&self, scale: u32) -> Result<(), ShardError> {

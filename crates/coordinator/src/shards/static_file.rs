@@ -58,10 +58,10 @@ fn replica(index: usize, entry: ReplicaEntry) -> Result<Replica, String> {
         if let Some(other) = seen.insert(shard.url.trim_end_matches('/').to_owned(), ordinal) {
             return Err(problem(format!("url {:?} is that of shards[{other}] too", shard.url)));
         }
-        shards.push(ListedShard { ordinal, name: shard.id, incarnation: shard.url.clone(), url: Some(shard.url) });
+        shards.push(ListedShard { ordinal, name: shard.id, incarnation: shard.url.clone(), url: Some(shard.url), absent: None });
     }
     let scale = shards.len().try_into().unwrap_or(u32::MAX);
-    Ok(Replica { id: format!("static-{index}"), scale, scalable: false, shards, version: None })
+    Ok(Replica { id: format!("static-{index}"), scale, scalable: false, shards, ..Replica::default() })
 }
 
 #[cfg(test)]
