@@ -226,6 +226,8 @@ impl Memory {
         }
         let text = chain(&error);
         match &mut self.stale {
+            // Its first words say more than that the same request has still no answer.
+            Some(_) if matches!(error, ShardError::KubernetesTimeout { .. }) => {}
             Some(stale) => stale.error = text,
             None => {
                 tracing::warn!(error = %text, "shards cannot be listed, going on with the last list");

@@ -121,6 +121,7 @@ fn by_whom(set: &StatefulSet) -> String {
     match Writer::of(set) {
         Some(Writer { manager, at: Some(at) }) => format!("{manager} at {at:.0}"),
         Some(Writer { manager, at: None }) => manager,
-        None => "somebody unknown".to_owned(),
+        // The scale subresource leaves out a zero, and with it who wrote it.
+        None => "somebody who left no name, as kubectl scale does with 0".to_owned(),
     }
 }
