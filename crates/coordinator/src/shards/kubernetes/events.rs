@@ -31,9 +31,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The API server refuses longer notes.
 const LONGEST_NOTE: usize = 1000;
 
+/// UID of the object and reason of the event.
+type Subject = (String, &'static str);
+
 pub(super) struct Events {
     queue: mpsc::Sender<(ObjectReference, Announcement)>,
-    said: Mutex<BTreeMap<(String, &'static str), (String, Instant)>>,
+    said: Mutex<BTreeMap<Subject, (String, Instant)>>,
 }
 
 impl Events {
@@ -117,7 +120,8 @@ async fn may_create(client: &Client, namespace: Option<&str>) -> Option<bool> {
 
 fn shortened(mut text: String) -> String {
     if text.len() > LONGEST_NOTE {
-        text.truncate(text.floor_char_boundary(LONGEST_NOTE));
+        let end = (0..=LONGEST_NOTE).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
         text.push('…');
     }
     text
