@@ -110,8 +110,8 @@ fn limits() -> impl Strategy<Value = Limits> {
         0..3u64,
         (0..1000u64).prop_map(Duration::from_secs),
     )
-        .prop_map(|(max_series, max_process_series, min_shards, max_shards, max_idle, alleviate, hand_over_scrapes, deadline)| {
-            Limits {
+        .prop_map(
+            |(max_series, max_process_series, min_shards, max_shards, max_idle, alleviate, hand_over_scrapes, deadline)| Limits {
                 max_series,
                 max_process_series,
                 min_shards,
@@ -121,8 +121,8 @@ fn limits() -> impl Strategy<Value = Limits> {
                 alleviate,
                 hand_over_scrapes,
                 ..Limits::default()
-            }
-        })
+            },
+        )
 }
 
 /// The shards that accept new targets: read, in use, with room in the head.

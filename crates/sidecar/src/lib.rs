@@ -22,6 +22,8 @@ mod store;
 mod target_update;
 mod targets;
 mod tasks;
+mod tsdb;
+mod upload;
 mod visibility;
 mod web;
 
