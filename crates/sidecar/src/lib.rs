@@ -5,6 +5,7 @@
 mod adoption;
 mod delivery;
 mod emulation;
+mod head_block;
 mod inject;
 mod listen;
 mod metrics;

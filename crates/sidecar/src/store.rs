@@ -11,7 +11,7 @@ use std::{
 use kvass_api::{ExtraConfig, Stored, case_insensitive};
 use kvass_service::write_atomically;
 
-use crate::{target_update::parse_target_list, upload::HeadBlock};
+use crate::{head_block::HeadBlock, target_update::parse_target_list};
 
 const STORE_FILE: &str = "kvass-shard.json";
 const LEGACY_FILE: &str = "targets.json";
