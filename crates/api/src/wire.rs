@@ -172,6 +172,10 @@ pub struct RuntimeInfo {
     /// Since when the shard has no targets.
     #[serde(rename = "IdleStartAt", default, skip_serializing_if = "Option::is_none")]
     pub idle_start_at: Option<Timestamp>,
+    /// What is left to do until every sample of the shard is in the object store, in words. Absent when
+    /// nothing is, where there is no object store, and from the original.
+    #[serde(rename = "samplesPending", default, skip_serializing_if = "Option::is_none")]
+    pub samples_pending: Option<String>,
 }
 
 /// Settings that are no part of the configuration file.

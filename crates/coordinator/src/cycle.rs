@@ -123,7 +123,7 @@ impl Cycles {
         self.explore(&plan, &snapshot, &catalog);
         memory.transfers.clone_from(&plan.transfers);
         self.apply(&plan, &mut memory, &catalog).await;
-        self.scale(replica, &plan).await;
+        self.scale(replica, &plan, &memory).await;
         if let Some(text) = memory.unplaced.news(&plan.unassigned, &catalog, context.now) {
             let announcement =
                 Announcement { warning: true, reason: "TargetsNotPlaced", action: "Assign", text, repeat: Repeat::Always };
@@ -237,7 +237,7 @@ impl Cycles {
         join_all(pushes.collect::<Vec<_>>()).await;
     }
 
-    async fn scale(&mut self, replica: &Replica, plan: &Plan) {
+    async fn scale(&mut self, replica: &Replica, plan: &Plan, memory: &ReplicaMemory) {
         if plan.scale == replica.scale {
             return;
         }
@@ -262,6 +262,13 @@ impl Cycles {
                 let scaling = Scaling { at: Timestamp::now(), from: replica.scale, to: plan.scale, reason };
                 self.scalings.entry(replica.id.clone()).or_default().push(scaling);
                 for ordinal in plan.scale..replica.scale {
+                    let shard = memory.shards.get(&ordinal);
+                    if let Some((shard, lost)) = shard.and_then(|shard| Some((&shard.name, shard.samples_pending.as_ref()?))) {
+                        tracing::warn!(
+                            replica = %replica.id, %shard, %lost,
+                            "shard removed after --shard.upload-deadline with samples that are not in the object store"
+                        );
+                    }
                     if let Some(shard) = replica.shards.iter().find(|shard| shard.ordinal == ordinal) {
                         self.shared.metrics.forget_shard(&replica.id, &shard.name);
                     }

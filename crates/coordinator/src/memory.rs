@@ -60,6 +60,8 @@ pub(crate) struct ShardMemory {
     pub(crate) head_series: u64,
     pub(crate) process_series: u64,
     idle_since: Option<Timestamp>,
+    /// What it says is left to do until its samples are in the object store.
+    pub(crate) samples_pending: Option<String>,
     /// Why its list cannot be changed now, for the operator; empty when it can.
     pub(crate) problem: Option<String>,
     pub(crate) access: Access,
@@ -146,6 +148,7 @@ impl ReplicaMemory {
             head_series: shard.head_series,
             process_series: shard.process_series,
             idle_since: shard.idle_since,
+            samples_pending: shard.samples_pending.is_some(),
             targets: shard.targets.clone(),
             remembered: shard.remembered.clone(),
         };
@@ -234,6 +237,7 @@ impl ShardMemory {
             Some(Ok(runtime)) => {
                 self.head_series = u64::try_from(runtime.head_series).unwrap_or(0);
                 self.process_series = u64::try_from(runtime.process_series).unwrap_or(0);
+                self.samples_pending = runtime.samples_pending;
                 // The shard's own clock may be wrong in either direction: only what was watched from here
                 // counts, and only while the shard itself says that it is idle.
                 self.idle_since = match (self.targets.is_empty() && runtime.idle_start_at.is_some(), self.idle_since) {

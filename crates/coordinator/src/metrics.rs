@@ -71,6 +71,7 @@ pub(crate) struct CoordinatorMetrics {
     shard_total_series: Family<ShardLabels, Gauge>,
     shard_head_series: Family<ShardLabels, Gauge>,
     shard_config_mismatch: Family<ShardLabels, FloatGauge>,
+    shard_samples_pending: Family<ShardLabels, Gauge>,
     active_targets: Family<JobLabel, Gauge>,
     dropped_targets: Family<JobLabel, Gauge>,
     failed_targets: Family<JobLabel, Gauge>,
@@ -133,6 +134,11 @@ impl CoordinatorMetrics {
                 r,
                 "kvass_coordinator_shard_config_mismatch_seconds",
                 "How long a shard has run another configuration",
+            ),
+            shard_samples_pending: add(
+                r,
+                "kvass_coordinator_shard_samples_pending",
+                "1 while a shard without targets has samples that are not in the object store yet",
             ),
             active_targets: add(r, "kvass_coordinator_active_targets", "Active targets"),
             dropped_targets: add(r, "kvass_coordinator_dropped_targets", "Targets dropped by relabelling"),
@@ -269,6 +275,7 @@ impl CoordinatorMetrics {
             self.shard_total_series.get_or_create(&label).set(signed(load.total));
             self.shard_head_series.get_or_create(&label).set(signed(shard.head_series));
             let mismatch = shard.mismatch_since.map(|since| crate::memory::elapsed(since, jiff::Timestamp::now()));
+            self.shard_samples_pending.get_or_create(&label).set(i64::from(shard.samples_pending.is_some()));
             self.shard_config_mismatch.get_or_create(&label).set(mismatch.map_or(0.0, |age| age.as_secs_f64()));
         }
     }
@@ -276,7 +283,8 @@ impl CoordinatorMetrics {
     /// Removes the series of a shard that is gone.
     pub(crate) fn forget_shard(&self, replica: &str, shard: &str) {
         let label = ShardLabels { replica: replica.to_owned(), shard: shard.to_owned() };
-        for family in [&self.shard_series, &self.shard_total_series, &self.shard_head_series] {
+        let gauges = [&self.shard_series, &self.shard_total_series, &self.shard_head_series, &self.shard_samples_pending];
+        for family in gauges {
             family.remove(&label);
         }
         self.shard_config_mismatch.remove(&label);

@@ -65,6 +65,8 @@ pub(crate) struct ShardReport {
     pub(crate) series: u64,
     pub(crate) total_series: u64,
     pub(crate) head_series: u64,
+    /// What keeps an empty shard from being removed besides the idle time.
+    pub(crate) samples_pending: Option<String>,
     pub(crate) config_mismatch_since: Option<Timestamp>,
 }
 
@@ -106,6 +108,7 @@ pub(crate) fn report(
                 series: load.series,
                 total_series: load.total,
                 head_series: shard.head_series,
+                samples_pending: shard.samples_pending.clone(),
                 config_mismatch_since: shard.mismatch_since,
             }
         })

@@ -115,5 +115,11 @@ fn scale(snapshot: &Snapshot, limits: &Limits, plan: &Plan, found: &mut Vec<Stri
         if !plan.shards.get(&ordinal).is_some_and(empty) || !reported_empty {
             found.push(format!("shard {ordinal} is removed with targets"));
         }
+        let idle_for = |view: &ShardView| snapshot.now.duration_since(view.idle_since.unwrap_or(snapshot.now));
+        let given_up = limits.max_idle.saturating_add(limits.upload_deadline);
+        let too_early = |view: &ShardView| std::time::Duration::try_from(idle_for(view)).is_ok_and(|idle| idle <= given_up);
+        if snapshot.shards.get(&ordinal).is_some_and(|view| view.samples_pending && too_early(view)) {
+            found.push(format!("shard {ordinal} is removed before its samples are uploaded"));
+        }
     }
 }

@@ -188,6 +188,13 @@ pub enum ScaleReason {
     Idle {
         /// How many shards are removed.
         removed: u32,
+        /// How many of them with samples that were not uploaded before the deadline.
+        unsaved: u32,
+    },
+    /// A shard at the end was empty long enough, and is kept because samples of it are not uploaded yet.
+    AwaitingUpload {
+        /// The shard.
+        shard: u32,
     },
     /// Targets lack room, and no shard can be added.
     NoRoom {
@@ -208,6 +215,7 @@ impl ScaleReason {
             ScaleReason::First => "first",
             ScaleReason::Minimum(_) => "minimum",
             ScaleReason::Idle { .. } => "idle",
+            ScaleReason::AwaitingUpload { .. } => "awaiting_upload",
             ScaleReason::NoRoom { .. } => "no_room",
         }
     }
@@ -222,7 +230,11 @@ impl fmt::Display for ScaleReason {
             }
             ScaleReason::First => f.write_str("there are targets and no shard"),
             ScaleReason::Minimum(min) => write!(f, "at least {min} wanted"),
-            ScaleReason::Idle { removed } => write!(f, "{removed} fewer: empty for longer than the idle time"),
+            ScaleReason::Idle { removed, unsaved } => {
+                write!(f, "{removed} fewer: empty for longer than the idle time")?;
+                if *unsaved == 0 { Ok(()) } else { write!(f, ", {unsaved} of them with samples not uploaded by the deadline") }
+            }
+            ScaleReason::AwaitingUpload { shard } => write!(f, "shard {shard} waits for the upload of its samples"),
             ScaleReason::NoRoom { targets, need, barrier } => {
                 write!(f, "no room for {targets} targets ({}) and none can be made: {barrier}", Size(*need))
             }

@@ -18,6 +18,8 @@ pub struct Limits {
     /// How long a shard at the end must be empty before it is removed. Zero: never, and targets are
     /// spread over the shards there are; more: targets are packed on low ordinals.
     pub max_idle: Duration,
+    /// How much longer it is kept while samples of it are not in the object store yet.
+    pub upload_deadline: Duration,
     /// Whether targets are moved off shards above their limit.
     pub alleviate: bool,
     /// Scrapes the new shard must report before the old one lets go.
@@ -40,6 +42,7 @@ impl Default for Limits {
             min_shards: 0,
             max_shards: 999_999,
             max_idle: Duration::ZERO,
+            upload_deadline: Duration::from_secs(3600),
             alleviate: true,
             hand_over_scrapes: 1,
             relief_start: 1000,

@@ -40,8 +40,13 @@ pub(crate) fn scale(working: &mut Working<'_>) -> (u32, Option<ScaleReason>) {
         let need = growth.without_room.keys().map(|target| working.sizes.count(*target)).sum();
         return (wished, Some(ScaleReason::NoRoom { targets, need, barrier }));
     }
-    let removed = idle(working);
-    (wished - removed, (removed > 0).then_some(ScaleReason::Idle { removed }))
+    let Removal { removed, unsaved, awaiting } = removal(working);
+    let reason = match awaiting {
+        _ if removed > 0 => Some(ScaleReason::Idle { removed, unsaved }),
+        Some(shard) => Some(ScaleReason::AwaitingUpload { shard }),
+        None => None,
+    };
+    (wished - removed, reason)
 }
 
 /// The scale before need is looked at: the minimum, and one shard as soon as there is any target.
@@ -165,21 +170,64 @@ fn explain(working: &mut Working<'_>, growth: &Growth) {
     }
 }
 
-/// How many shards at the end have been empty long enough to be removed, with nothing left to assign.
-fn idle(working: &Working<'_>) -> u32 {
-    let Working { snapshot, limits, .. } = working;
-    let needed = working.short.is_empty() && working.unassigned.is_empty();
-    if !(snapshot.scalable && snapshot.settled && working.packs() && needed) {
-        return 0;
-    }
-    let least = limits.min_shards.max(u32::from(!snapshot.targets.is_empty()));
-    let removable = (least..snapshot.scale).rev().take_while(|ordinal| is_idle(working, *ordinal));
-    u32::try_from(removable.count()).unwrap_or(0)
+/// The shards at the end that go.
+#[derive(Default)]
+struct Removal {
+    removed: u32,
+    /// How many of them have samples nobody else has.
+    unsaved: u32,
+    /// The shard that would go too, but for samples that are not uploaded yet.
+    awaiting: Option<u32>,
 }
 
-fn is_idle(working: &Working<'_>, ordinal: u32) -> bool {
-    let (Some(shard), Some(view)) = (working.shards.get(&ordinal), working.snapshot.shards.get(&ordinal)) else { return false };
+/// The shards at the end that have been empty long enough to be removed, with nothing left to assign.
+fn removal(working: &Working<'_>) -> Removal {
+    let Working { snapshot, limits, .. } = working;
+    let mut removal = Removal::default();
+    let needed = working.short.is_empty() && working.unassigned.is_empty();
+    if !(snapshot.scalable && snapshot.settled && working.packs() && needed) {
+        return removal;
+    }
+    let least = limits.min_shards.max(u32::from(!snapshot.targets.is_empty()));
+    for ordinal in (least..snapshot.scale).rev() {
+        match idleness(working, ordinal) {
+            Idleness::Busy => break,
+            Idleness::AwaitsUpload => {
+                removal.awaiting = Some(ordinal);
+                break;
+            }
+            Idleness::Over { unsaved } => {
+                removal.removed += 1;
+                removal.unsaved += u32::from(unsaved);
+            }
+        }
+    }
+    removal
+}
+
+/// How far a shard is from being removed.
+enum Idleness {
+    /// It has targets, or had until lately, or nobody knows.
+    Busy,
+    /// It was empty long enough, and its samples are not uploaded yet.
+    AwaitsUpload,
+    /// It was empty long enough, or even until its samples are given up.
+    Over { unsaved: bool },
+}
+
+fn idleness(working: &Working<'_>, ordinal: u32) -> Idleness {
+    let (Some(shard), Some(view)) = (working.shards.get(&ordinal), working.snapshot.shards.get(&ordinal)) else {
+        return Idleness::Busy;
+    };
+    let limits = working.limits;
     // `elapsed` is zero for a time in the future, which never exceeds the idle time.
-    let long = view.idle_since.is_some_and(|since| working.elapsed(since) > working.limits.max_idle);
-    shard.changeable && shard.targets.is_empty() && view.targets.is_empty() && long
+    let idle_for = view.idle_since.map(|since| working.elapsed(since)).unwrap_or_default();
+    let empty = shard.changeable && shard.targets.is_empty() && view.targets.is_empty();
+    if !empty || idle_for <= limits.max_idle {
+        Idleness::Busy
+    } else if view.samples_pending && idle_for <= limits.max_idle.saturating_add(limits.upload_deadline) {
+        Idleness::AwaitsUpload
+    } else {
+        Idleness::Over { unsaved: view.samples_pending }
+    }
 }

@@ -58,6 +58,9 @@ pub struct ShardView {
     pub process_series: u64,
     /// Since when it has had no target, if it has none.
     pub idle_since: Option<Timestamp>,
+    /// Samples of it are not in the object store yet, where there is one. It is then kept for
+    /// [`Limits::upload_deadline`](crate::Limits::upload_deadline) beyond the idle time.
+    pub samples_pending: bool,
     /// The targets it reports.
     pub targets: BTreeMap<TargetHash, ScrapeStatus>,
     /// The list it was last given, or, where newer, the one seen on it. A changeable shard that came

@@ -60,13 +60,17 @@ fn shard() -> impl Strategy<Value = ShardView> {
         1 => Just(Access::Lost),
     ];
     let head = prop_oneof![5 => 0..100u64, 1 => 100..150u64];
-    (access, head, option::of(time()), btree_map(hash(), status(), 0..8), btree_map(hash(), count(), 0..8)).prop_map(
-        |(access, head_series, idle_since, targets, remembered)| ShardView {
+    let pending = prop::bool::weighted(0.3);
+    // Empty shards are what scale-in is about.
+    let targets = prop_oneof![2 => btree_map(hash(), status(), 0..8), 1 => Just(BTreeMap::new())];
+    (access, head, option::of(time()), pending, targets, btree_map(hash(), count(), 0..8)).prop_map(
+        |(access, head_series, idle_since, samples_pending, targets, remembered)| ShardView {
             name: String::new(),
             access,
             head_series,
             process_series: 0,
             idle_since: idle_since.filter(|_| targets.is_empty()),
+            samples_pending,
             // A shard that was never read reports nothing.
             targets: if access == Access::Pending { BTreeMap::new() } else { targets },
             remembered: if access == Access::Pending { BTreeMap::new() } else { remembered },
@@ -104,19 +108,21 @@ fn limits() -> impl Strategy<Value = Limits> {
         idle,
         prop::bool::weighted(0.9),
         0..3u64,
+        (0..1000u64).prop_map(Duration::from_secs),
     )
-        .prop_map(|(max_series, max_process_series, min_shards, max_shards, max_idle, alleviate, hand_over_scrapes)| {
-            Limits {
+        .prop_map(
+            |(max_series, max_process_series, min_shards, max_shards, max_idle, alleviate, hand_over_scrapes, deadline)| Limits {
                 max_series,
                 max_process_series,
                 min_shards,
                 max_shards,
                 max_idle,
+                upload_deadline: deadline,
                 alleviate,
                 hand_over_scrapes,
                 ..Limits::default()
-            }
-        })
+            },
+        )
 }
 
 /// The shards that accept new targets: read, in use, with room in the head.
@@ -209,6 +215,24 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// Samples that nobody else has go with a shard only when they were waited for long enough, and are
+    /// waited for no longer than that. Everything else about the plan is as if there were none.
+    #[test]
+    fn samples_are_waited_for_and_not_for_ever(snapshot in snapshot(), limits in limits()) {
+        let mut uploaded = snapshot.clone();
+        uploaded.shards.values_mut().for_each(|shard| shard.samples_pending = false);
+        let (waits, free) = (plan(&snapshot, &limits), plan(&uploaded, &limits));
+        prop_assert_eq!((&waits.shards, &waits.decisions, &waits.unassigned), (&free.shards, &free.decisions, &free.unassigned));
+        prop_assert!(waits.scale >= free.scale);
+        let idle = |ordinal: u32| {
+            let since = snapshot.shards[&ordinal].idle_since.unwrap();
+            Duration::try_from(snapshot.now.duration_since(since)).unwrap()
+        };
+        let due = |ordinal: u32| !snapshot.shards[&ordinal].samples_pending || idle(ordinal) > limits.max_idle + limits.upload_deadline;
+        let expected = (free.scale..snapshot.scale).rev().take_while(|ordinal| due(*ordinal)).count();
+        prop_assert_eq!(snapshot.scale.saturating_sub(waits.scale) as usize, expected);
     }
 
     /// Loads of changeable shards never exceed what was there or the limit, and reports are consistent.

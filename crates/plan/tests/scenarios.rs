@@ -4,11 +4,11 @@
 //! Everything else is a command:
 //!
 //! ```text
-//! limits max-series=100 max-process-series=300 min-shards=0 max-shards=9 max-idle=3600 hand-over-scrapes=1 no-alleviate
+//! limits max-series=100 max-process-series=300 min-shards=0 max-shards=9 max-idle=3600 upload-deadline=3600 hand-over-scrapes=1 no-alleviate
 //! target a 60                     an active target and its size (60/80: series/total; ?: not measured)
 //!        job=x unexplored         options of a target
 //! shard 0 a b~ c! d? e@3          a shard and its targets (~ in transfer, ! down, ? not scraped, @ scrapes)
-//!        access=holding head=120 idle=7200 had=a,b
+//!        access=holding head=120 idle=7200 pending had=a,b   (pending: samples not uploaded)
 //! scale 3                         shards wished (default: those listed)
 //! static | unsettled | settled | restart
 //! gone a                          the target is not active any more
@@ -141,6 +141,7 @@ impl World {
             "min-shards" => self.limits.min_shards = small,
             "max-shards" => self.limits.max_shards = small,
             "max-idle" => self.limits.max_idle = Duration::from_secs(value),
+            "upload-deadline" => self.limits.upload_deadline = Duration::from_secs(value),
             "hand-over-scrapes" => self.limits.hand_over_scrapes = value,
             "no-alleviate" => self.limits.alleviate = false,
             _ => return None,
@@ -169,6 +170,10 @@ impl World {
     fn shard(&mut self, ordinal: u32, words: &[&str]) -> Option<()> {
         let mut view = ShardView { access: Access::Changeable, ..ShardView::default() };
         for word in words {
+            if *word == "pending" {
+                view.samples_pending = true;
+                continue;
+            }
             let Some((option, value)) = word.split_once('=') else {
                 let (hash, status) = self.held(word);
                 view.targets.insert(hash, status);

@@ -5,6 +5,7 @@
 mod adoption;
 mod delivery;
 mod emulation;
+mod head_block;
 mod inject;
 mod listen;
 mod metrics;
@@ -22,6 +23,8 @@ mod store;
 mod target_update;
 mod targets;
 mod tasks;
+mod tsdb;
+mod upload;
 mod visibility;
 mod web;
 

@@ -61,6 +61,8 @@ pub(crate) struct SidecarMetrics {
     pub(crate) inotify_fallbacks: Counter,
     pub(crate) unseen_targets: Gauge,
     pub(crate) unusable_jobs: Gauge,
+    pub(crate) samples_pending: Gauge,
+    pub(crate) unuploaded_blocks: Gauge,
 }
 
 impl SidecarMetrics {
@@ -82,6 +84,8 @@ impl SidecarMetrics {
             inotify_fallbacks: Counter::default(),
             unseen_targets: Gauge::default(),
             unusable_jobs: Gauge::default(),
+            samples_pending: Gauge::default(),
+            unuploaded_blocks: Gauge::default(),
         };
         metrics.registry.register(|r| {
             metrics.add_to(r);
@@ -109,6 +113,10 @@ impl SidecarMetrics {
         r.register("kvass_sidecar_targets_unseen", help, self.unseen_targets.clone());
         let help = "Jobs whose HTTP settings no client can be built from";
         r.register("kvass_sidecar_jobs_unusable", help, self.unusable_jobs.clone());
+        let help = "1 while the shard has no targets and samples that are not in the object store yet";
+        r.register("kvass_sidecar_samples_pending", help, self.samples_pending.clone());
+        let help = "Blocks of a shard without targets that are not in the object store yet";
+        r.register("kvass_sidecar_unuploaded_blocks", help, self.unuploaded_blocks.clone());
     }
 
     /// A scrape failed; `reason` is one of a few words.

@@ -26,6 +26,9 @@ pub struct Options {
     pub inject_proxy: Option<String>,
     /// Folder that replaces the pod's service account folder when targets are scraped.
     pub service_account_path: Option<PathBuf>,
+    /// Data folder of Prometheus (`--tsdb.path`), where a Thanos sidecar uploads its blocks to an object
+    /// store. `None`: samples end with the shard.
+    pub tsdb_path: Option<PathBuf>,
     /// Ask Prometheus for its head series; off for agents, which have none.
     pub fetch_head_series: bool,
     /// Keep connections to targets open between scrapes.

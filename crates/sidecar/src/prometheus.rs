@@ -12,6 +12,9 @@ use crate::delivery::HASH_PARAM;
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The list of targets may be long.
 const LIST_TIMEOUT: Duration = Duration::from_secs(20);
+/// A snapshot writes the whole head. One that is not waited for is made all the same, and nobody knows its
+/// name.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 /// A reload waits for the replay of the write-ahead log during start-up.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// No answer of interest is longer.
@@ -144,6 +147,30 @@ impl Prometheus {
         Ok(targets.active_targets.iter().filter_map(|target| hash_of_scrape_url(&target.scrape_url)).collect())
     }
 
+    /// When it was started, in its own words: another answer is another process.
+    pub(crate) async fn started(&self) -> Result<String, PrometheusError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Runtime {
+            start_time: String,
+        }
+        Ok(self.ask::<Runtime>("/api/v1/status/runtimeinfo", None, ASK_TIMEOUT).await?.start_time)
+    }
+
+    /// Has a snapshot made of blocks and head; its name, which is a folder below `snapshots`.
+    pub(crate) async fn snapshot(&self) -> Result<String, PrometheusError> {
+        #[derive(Deserialize)]
+        struct Snapshot {
+            name: String,
+        }
+        let path = "/api/v1/admin/tsdb/snapshot";
+        let request = self.http.post(self.url(path, Some("skip_head=false"))).timeout(SNAPSHOT_TIMEOUT);
+        let name = self.read::<Snapshot>(path, request).await?.name;
+        // It becomes a part of a path, which may be deleted.
+        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if plain { Ok(name) } else { Err(PrometheusError::Malformed { path, problem: format!("a snapshot named {name:?}") }) }
+    }
+
     /// Whether it is ready to serve.
     pub(crate) async fn ready(&self) -> Result<(), PrometheusError> {
         let path = "/-/ready";
@@ -157,7 +184,15 @@ impl Prometheus {
         query: Option<&str>,
         timeout: Duration,
     ) -> Result<T, PrometheusError> {
-        let mut response = self.send(path, self.http.get(self.url(path, query)).timeout(timeout)).await?;
+        self.read(path, self.http.get(self.url(path, query)).timeout(timeout)).await
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, PrometheusError> {
+        let mut response = self.send(path, request).await?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(path, error))? {
             if body.len() + chunk.len() > MAX_ANSWER {

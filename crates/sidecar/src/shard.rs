@@ -29,6 +29,7 @@ use crate::{
     prometheus::{Prometheus, PrometheusError},
     store::{Store, StoreError},
     targets::Targets,
+    upload::Upload,
 };
 
 /// The state shared by the API, the proxy and the background tasks.
@@ -44,6 +45,8 @@ pub(crate) struct Shard {
     emulation: Emulation,
     pub(crate) injector: Injector,
     pub(crate) store: Store,
+    /// What is known of the upload of samples, where there is an object store.
+    pub(crate) upload: Option<Upload>,
     /// Jobs without a client, and why.
     unusable_jobs: ArcSwap<HashMap<Arc<str>, String>>,
     extra: ArcSwap<ExtraConfig>,
@@ -100,6 +103,7 @@ impl Shard {
         Shard {
             metrics: SidecarMetrics::new(Arc::clone(&targets)),
             line: ArcSwap::from_pointee(options.prometheus_version.unwrap_or_default()),
+            upload: options.tsdb_path.as_deref().map(Upload::new),
             options,
             origin,
             prometheus,
@@ -302,6 +306,7 @@ impl Shard {
             process_series: i64::try_from(total.total).unwrap_or(i64::MAX),
             config_hash,
             idle_start_at: targets.idle_at(),
+            samples_pending: self.upload.as_ref().and_then(|upload| upload.pending(targets.idle_at())),
         })
     }
 

@@ -16,7 +16,7 @@ use crate::{
     shard::{Parts, Shard},
     store::Store,
     targets::Targets,
-    tasks,
+    tasks, upload,
     web::{self, HTTP_SD_PATH},
 };
 
@@ -162,6 +162,9 @@ fn background(shard: &Arc<Shard>) -> JoinSet<()> {
     }
     if shard.options.prometheus_version.is_none() {
         set.spawn(tasks::follow_version(Arc::clone(shard)));
+    }
+    if shard.upload.is_some() {
+        set.spawn(upload::follow(Arc::clone(shard)));
     }
     if let Some(url) = shard.options.compat_coordinator_url.clone() {
         set.spawn(adoption::follow(Arc::clone(shard), url));

@@ -1,6 +1,7 @@
 //! What survives a restart of the process, in the original's files: `kvass-shard.json`, and, from v0.0.x,
-//! `targets.json`. The pushed configuration and the reason for not scraping are kept beside them, as is the last good
-//! configuration of a file, which `kvass_service::ConfigFile` keeps itself.
+//! `targets.json`. The pushed configuration, the reason for not scraping, and what became of the head of an
+//! emptied shard are kept beside them, as is the last good configuration of a file, which
+//! `kvass_service::ConfigFile` keeps itself.
 
 use std::{
     fs, io,
@@ -10,12 +11,13 @@ use std::{
 use kvass_api::{ExtraConfig, Stored, case_insensitive};
 use kvass_service::write_atomically;
 
-use crate::target_update::parse_target_list;
+use crate::{head_block::HeadBlock, target_update::parse_target_list};
 
 const STORE_FILE: &str = "kvass-shard.json";
 const LEGACY_FILE: &str = "targets.json";
 const CONFIG_FILE: &str = "kvass-config.yml";
 const EXTRA_CONFIG_FILE: &str = "kvass-extra-config.json";
+const HEAD_BLOCK_FILE: &str = "kvass-head-block.json";
 /// Labels and configurations may hold credentials.
 const MODE: u32 = 0o600;
 
@@ -103,6 +105,18 @@ impl Store {
     /// Keeps the extra configuration.
     pub(crate) fn save_extra_config(&self, extra: &ExtraConfig) -> Result<(), StoreError> {
         self.write(EXTRA_CONFIG_FILE, &serde_json::to_vec(extra).unwrap_or_default())
+    }
+
+    /// What became of the head when the shard was last emptied; the default when there is nothing.
+    pub(crate) fn load_head_block(&self) -> HeadBlock {
+        let path = self.directory.join(HEAD_BLOCK_FILE);
+        let Some(bytes) = read(&path) else { return HeadBlock::default() };
+        serde_json::from_slice(&bytes).inspect_err(|error| keep_aside(&path, error)).unwrap_or_default()
+    }
+
+    /// Keeps what became of the head.
+    pub(crate) fn save_head_block(&self, head_block: &HeadBlock) -> Result<(), StoreError> {
+        self.write(HEAD_BLOCK_FILE, &serde_json::to_vec(head_block).unwrap_or_default())
     }
 
     fn write(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {

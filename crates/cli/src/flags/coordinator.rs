@@ -39,6 +39,10 @@ pub(crate) struct CoordinatorFlags {
     /// evenly instead of packing them
     #[arg(long = "shard.max-idle-time", value_name = "DURATION", default_value = "0", value_parser = values::duration)]
     pub(crate) shard_max_idle_time: Duration,
+    /// How much longer than --shard.max-idle-time an empty shard is kept while samples of it are not in the object store yet,
+    /// as its sidecar tells with --tsdb.path
+    #[arg(long = "shard.upload-deadline", value_name = "DURATION", default_value = "1h", value_parser = values::duration)]
+    pub(crate) shard_upload_deadline: Duration,
     /// Whether the volume (the data folder of a process) of a removed shard is deleted [default: true]
     #[arg(long = "shard.delete-pvc", value_name = BOOL)]
     pub(crate) shard_delete_pvc: Option<Switch>,

@@ -64,6 +64,7 @@ fn every_flag_has_a_prefix_a_help_text_and_a_default() {
                 "inject",
                 "prometheus",
                 "store",
+                "tsdb",
                 "compat",
                 "log",
             ];

@@ -35,6 +35,10 @@ pub(crate) struct SidecarFlags {
     /// Folder in which the shard's targets and the last good configuration are remembered [default: /prometheus/, or that of --config.target-file]
     #[arg(long = "store.path", value_name = "FOLDER")]
     pub(crate) store_path: Option<String>,
+    /// Data folder of Prometheus, from which a Thanos sidecar uploads; the head of a shard without targets is then made a
+    /// block too. Prometheus needs --web.enable-admin-api, and the sidecar the same user as Prometheus [default: none]
+    #[arg(long = "tsdb.path", value_name = "FOLDER")]
+    pub(crate) tsdb_path: Option<String>,
 
     /// How Prometheus gets its targets: auto, file, http or static
     #[arg(long = "inject.targets", value_name = "HOW", default_value = "auto", value_parser = delivery)]

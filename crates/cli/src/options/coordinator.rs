@@ -17,6 +17,7 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         shard_max_shard,
         shard_min_shard,
         shard_max_idle_time,
+        shard_upload_deadline,
         shard_delete_pvc,
         shard_delete_vpc,
         shard_disable_alleviate,
@@ -109,6 +110,7 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
             min_shards: u32::try_from(shard_min_shard).unwrap_or(0),
             max_shards: u32::try_from(shard_max_shard).unwrap_or(0),
             max_idle: shard_max_idle_time,
+            upload_deadline: shard_upload_deadline,
             alleviate: !shard_disable_alleviate.0,
             hand_over_scrapes: shard_hand_over_scrapes,
             ..Limits::default()
@@ -277,7 +279,9 @@ mod tests {
 
     #[test]
     fn numbers_of_shards_and_idle_time() {
-        let Meaning { options, .. } = meaning(&["--shard.min-shard=-3", "--shard.max-shard=7", "--shard.max-idle-time=3h"]);
+        let Meaning { options, .. } =
+            meaning(&["--shard.min-shard=-3", "--shard.max-shard=7", "--shard.max-idle-time=3h", "--shard.upload-deadline=30m"]);
+        assert_eq!(options.limits.upload_deadline, Duration::from_secs(1800));
         assert_eq!((options.limits.min_shards, options.limits.max_shards), (0, 7));
         assert_eq!(options.limits.max_idle, Duration::from_secs(10_800));
     }

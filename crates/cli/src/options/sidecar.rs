@@ -19,6 +19,7 @@ pub(crate) fn sidecar(flags: SidecarFlags, env: Environment<'_>) -> Result<Meani
         config_output_file,
         config_target_file,
         store_path,
+        tsdb_path,
         inject_targets,
         inject_proxy,
         inject_external_label,
@@ -49,6 +50,7 @@ pub(crate) fn sidecar(flags: SidecarFlags, env: Environment<'_>) -> Result<Meani
         output_file: required("config.output-file", config_output_file)?.into(),
         store_path,
         legacy_target_file: config_target_file.and_then(non_empty).map(Into::into),
+        tsdb_path: tsdb_path.and_then(non_empty).map(Into::into),
         inject_proxy: non_empty(inject_proxy),
         service_account_path: non_empty(inject_kubernetes_sa_path).map(Into::into),
         fetch_head_series: shard_fetch_head_series.0,
@@ -124,8 +126,8 @@ mod tests {
 
     #[test]
     fn empty_values_mean_none() {
-        let Meaning { options, .. } = meaning(&["--config.file=", "--inject.proxy="]);
-        assert_eq!((options.config_file, options.inject_proxy), (None, None));
+        let Meaning { options, .. } = meaning(&["--config.file=", "--inject.proxy=", "--tsdb.path="]);
+        assert_eq!((options.config_file, options.inject_proxy, options.tsdb_path), (None, None, None));
     }
 
     #[test]

@@ -109,6 +109,7 @@ async fn runtime_info(State(shared): AppState) -> Response {
         process_series: i64::try_from(total.total).unwrap_or(i64::MAX),
         config_hash: shared.config_file.current().map(|config| config.hash().to_string()).unwrap_or_default(),
         idle_start_at: None,
+        samples_pending: None,
     })
 }
 

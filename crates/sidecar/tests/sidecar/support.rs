@@ -294,6 +294,7 @@ pub(crate) fn options(dir: &Path, prometheus_port: u16) -> Options {
         config_file: Some(dir.join("prometheus.yml")),
         output_file: dir.join("out").join("injected.yml"),
         store_path: dir.join("store"),
+        tsdb_path: None,
         legacy_target_file: None,
         inject_proxy: Some("http://127.0.0.1:8008".to_owned()),
         service_account_path: None,
