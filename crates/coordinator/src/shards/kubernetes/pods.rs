@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ContainerPort, Pod},
+};
 use kube::ResourceExt;
 
 use crate::shards::ListedShard;
@@ -52,13 +55,30 @@ fn address(pod: &Pod, port: u16) -> Result<String, &'static str> {
     if pod.metadata.deletion_timestamp.is_some() {
         return Err("its pod is terminating");
     }
-    let status = pod.status.as_ref();
-    let ready = status.and_then(|status| status.conditions.as_ref());
-    if !ready.is_some_and(|conditions| conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")) {
+    if !is_ready(pod, port) {
         return Err("its pod is not ready");
     }
+    let status = pod.status.as_ref();
     let ip = status.and_then(|status| status.pod_ip.as_deref()).filter(|ip| !ip.is_empty()).ok_or("its pod has no address")?;
     Ok(if ip.contains(':') { format!("http://[{ip}]:{port}") } else { format!("http://{ip}:{port}") })
+}
+
+/// Whether the sidecar's container is ready, which says that it and its Prometheus can work. The other containers
+/// are left out of it: a Thanos sidecar that waits for its object store must not end all scraping. The container
+/// is the one that names `port`; where none does, the whole pod has to be ready. A pod of a node that was lost
+/// goes on showing ready containers, so its own condition, which is taken away then, has a veto.
+fn is_ready(pod: &Pod, port: u16) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let Some(ready) = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready") else { return false };
+    if ready.status == "True" || ready.reason.as_deref() != Some("ContainersNotReady") {
+        return ready.status == "True";
+    }
+    let Some(spec) = &pod.spec else { return false };
+    let names_port = |ports: &[ContainerPort]| ports.iter().any(|named| named.container_port == i32::from(port));
+    let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let sidecar = containers.find(|container| names_port(container.ports.as_deref().unwrap_or_default()));
+    let mut states = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    sidecar.is_some_and(|sidecar| states.any(|state| state.name == sidecar.name && state.ready))
 }
 
 /// The number in a pod's name, if it is one of this set's.
@@ -117,6 +137,29 @@ mod tests {
             ]
         );
         assert_eq!((shards[4].name.as_str(), shards[4].incarnation.as_str()), ("rep-0-4", "uid-rep-0-4"));
+    }
+
+    #[test]
+    fn only_the_sidecars_container_has_to_be_ready() {
+        let pod = |ready: bool, reason: &str, port: u16| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": "rep-0-0"},
+                "spec": {"containers": [{"name": "thanos"}, {"name": "kvass", "ports": [{"containerPort": port}]}]},
+                "status": {
+                    "podIP": "10.0.0.1",
+                    "conditions": [{"type": "Ready", "status": "False", "reason": reason}],
+                    "containerStatuses": [
+                        {"name": "thanos", "ready": false, "image": "", "imageID": "", "restartCount": 0},
+                        {"name": "kvass", "ready": ready, "image": "", "imageID": "", "restartCount": 0},
+                    ],
+                },
+            }))
+            .unwrap()
+        };
+        assert_eq!(address(&pod(true, "ContainersNotReady", 8080), 8080), Ok("http://10.0.0.1:8080".to_owned()));
+        assert!(address(&pod(false, "ContainersNotReady", 8080), 8080).is_err());
+        assert!(address(&pod(true, "ContainersNotReady", 8081), 8080).is_err(), "no container names the port");
+        assert!(address(&pod(true, "NodeNotReady", 8080), 8080).is_err(), "its node is lost");
     }
 
     #[test]
