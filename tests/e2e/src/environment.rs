@@ -12,6 +12,8 @@ pub(crate) struct Environment {
     pub(crate) kubeconfig: PathBuf,
     /// `kubectl`, by path or by name.
     pub(crate) kubectl: PathBuf,
+    /// The API server's audit log, where it is ours.
+    pub(crate) audit_log: Option<PathBuf>,
     /// The cluster's own script, where the cluster is ours.
     pub(crate) machine: Option<Machine>,
     /// Root of this checkout.
@@ -39,6 +41,7 @@ impl Environment {
         Ok(Self {
             kubeconfig: value("KUBECONFIG")?.into(),
             kubectl: bin.join("kubectl"),
+            audit_log: values.get("AUDIT_LOG").map(PathBuf::from),
             machine: Some(Machine { script, run: value("RUN")? }),
             checkout,
         })
@@ -46,7 +49,7 @@ impl Environment {
 
     /// Of a cluster that is not ours: nothing of its machines can be touched.
     pub(crate) fn foreign(kubeconfig: PathBuf, checkout: PathBuf) -> Self {
-        Self { kubeconfig, kubectl: "kubectl".into(), machine: None, checkout }
+        Self { kubeconfig, kubectl: "kubectl".into(), audit_log: None, machine: None, checkout }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Fixture {
     pub(crate) generators: u64,
     /// StatefulSets of shards.
     pub(crate) replicas: &'static [&'static str],
+    /// Whether it grants only what is needed; the demo grants what the original's did.
+    pub(crate) least_privilege: bool,
 }
 
 /// How manifests are applied.
@@ -70,6 +72,7 @@ pub(crate) const DEMO: Fixture = Fixture {
     interval: Duration::from_secs(15),
     generators: 6,
     replicas: &["prometheus-rep-0"],
+    least_privilege: false,
 };
 
 /// deploy/demo with an interval of 5 s and a short idle time.

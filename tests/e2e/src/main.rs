@@ -8,6 +8,7 @@ mod collect;
 mod environment;
 mod fixture;
 mod measure;
+mod rbac;
 mod report;
 mod stage;
 mod story;

@@ -4,6 +4,7 @@
 mod recording;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -77,6 +78,11 @@ impl Collector {
         lock(&self.recording).last_first_scrape()
     }
 
+    /// The numbers of shards that each replica was told to have since that moment, repetitions left out.
+    pub(crate) fn scales(&self, since: i64) -> BTreeMap<String, Vec<u64>> {
+        lock(&self.recording).scales(since)
+    }
+
     /// Longest time without a look at the shards' samples since the last call, in seconds.
     pub(crate) fn longest_pause(&self) -> f64 {
         lock(&self.recording).longest_pause()
@@ -139,6 +145,10 @@ impl Look {
         let at = Timestamp::now().as_millisecond();
         let pods = self.cluster.pods(self.fixture.namespace).await?;
         lock(&self.recording).pods(&pods, at);
+        for replica in self.fixture.replicas {
+            let scale = self.cluster.replicas(self.fixture.namespace, replica).await?;
+            lock(&self.recording).scale(replica, at, scale);
+        }
         Ok(())
     }
 

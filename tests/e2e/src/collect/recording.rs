@@ -41,6 +41,8 @@ pub(super) struct Recording {
     control: BTreeMap<String, BTreeSet<i64>>,
     records: BTreeMap<String, BTreeSet<RecordedScrape>>,
     read: BTreeMap<String, i64>,
+    /// Replica to its wished number of shards, whenever it changed.
+    scales: BTreeMap<String, Vec<(i64, u64)>>,
     last_look: Option<i64>,
     longest_pause: i64,
 }
@@ -55,6 +57,7 @@ impl Recording {
             control: BTreeMap::new(),
             records: BTreeMap::new(),
             read: BTreeMap::new(),
+            scales: BTreeMap::new(),
             last_look: None,
             longest_pause: 0,
         }
@@ -166,6 +169,22 @@ impl Recording {
         self.records.iter().map(|(target, scrapes)| (target.clone(), of_target(scrapes))).collect()
     }
 
+    pub(super) fn scale(&mut self, replica: &str, at: i64, scale: u64) {
+        let scales = self.scales.entry(replica.to_owned()).or_default();
+        if scales.last().is_none_or(|(_, last)| *last != scale) {
+            scales.push((at, scale));
+        }
+    }
+
+    /// What each replica had at that moment, and everything since.
+    pub(super) fn scales(&self, since: i64) -> BTreeMap<String, Vec<u64>> {
+        let since = |scales: &Vec<(i64, u64)>| {
+            let before = scales.partition_point(|(at, _)| *at <= since).saturating_sub(1);
+            scales.iter().skip(before).map(|(_, scale)| *scale).collect()
+        };
+        self.scales.iter().map(|(replica, scales)| (replica.clone(), since(scales))).collect()
+    }
+
     /// Living exporters that no living shard scraped since.
     pub(super) fn unscraped(&self, since: i64) -> Vec<String> {
         let living = self.pods.values().filter(|seen| seen.until.is_none());
@@ -239,6 +258,17 @@ mod tests {
         let times = |observations: Observations| observations.scrapes["a"].iter().map(|scrape| scrape.at).collect::<Vec<_>>();
         assert_eq!(times(recording.of_shards(&[], 0)), [150]);
         assert_eq!(times(recording.of_control(&[], 0)), [550]);
+    }
+
+    #[test]
+    fn scales_are_told_from_a_moment_on() {
+        let mut recording = Recording::new(&["rep-0"]);
+        for (at, scale) in [(1, 2), (3, 2), (5, 6), (7, 6), (9, 2)] {
+            recording.scale("rep-0", at, scale);
+        }
+        assert_eq!(recording.scales(0)["rep-0"], [2, 6, 2]);
+        assert_eq!(recording.scales(6)["rep-0"], [6, 2]);
+        assert_eq!(recording.scales(99)["rep-0"], [2]);
     }
 
     #[test]

@@ -37,14 +37,14 @@ pub(super) async fn kills(stage: &mut Stage) -> anyhow::Result<()> {
 
     let act = stage.begin("a shard pod deleted").await?;
     let name = format!("{}-1", stage.fixture.replicas.first().copied().unwrap_or_default());
-    let away = unready_time(stage, &[&name], async |stage| {
+    let away = replaced(stage, &[&name], async |stage| {
         stage.cluster.kubectl(stage.fixture.namespace, &["delete", "pod", &name, "--wait=false"]).await?;
         Ok(())
     })
     .await?;
     stage.steady(TARGETS, SHARDS, Duration::from_secs(180)).await?;
     let row = stage.end(act).await?;
-    expect_own_time(stage, &row, away);
+    expect_own_time(stage, &row, &away);
     Ok(())
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn rolling_update(stage: &mut Stage) -> anyhow::Result<()> {
     let act = stage.begin("rolling update").await?;
     let names: Vec<String> = stage.fixture.shards(&stage.cluster).await?.into_iter().map(|pod| pod.name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let away = unready_time(stage, &names, async |stage| {
+    let away = replaced(stage, &names, async |stage| {
         for replica in stage.fixture.replicas {
             stage.cluster.kubectl(stage.fixture.namespace, &["rollout", "restart", "statefulset", replica]).await?;
         }
@@ -63,7 +63,8 @@ pub(super) async fn rolling_update(stage: &mut Stage) -> anyhow::Result<()> {
     .await?;
     stage.steady(TARGETS, SHARDS, Duration::from_secs(180)).await?;
     let row = stage.end(act).await?;
-    expect_own_time(stage, &row, away);
+    expect_own_time(stage, &row, &away);
+    stage.expect("rolling update: one shard at a time", away.at_once, away.at_once <= stage.fixture.replicas.len());
     Ok(())
 }
 
@@ -198,49 +199,55 @@ async fn busiest_node_but_one(stage: &Stage) -> anyhow::Result<String> {
     node.map(|(name, _)| (*name).to_owned()).ok_or_else(|| anyhow::anyhow!("no node runs a shard"))
 }
 
-/// Does something to pods and waits until each was replaced and is ready again: the sum of the times they were not.
-async fn unready_time(
-    stage: &Stage,
-    names: &[&str],
-    act: impl AsyncFnOnce(&Stage) -> anyhow::Result<()>,
-) -> anyhow::Result<Vec<f64>> {
+/// How long pods were not ready while they were replaced.
+struct Away {
+    /// Of each, in seconds.
+    seconds: Vec<f64>,
+    /// Most of them at the same time.
+    at_once: usize,
+}
+
+/// Does something to pods and waits until each was replaced and is ready again.
+async fn replaced(stage: &Stage, names: &[&str], act: impl AsyncFnOnce(&Stage) -> anyhow::Result<()>) -> anyhow::Result<Away> {
     let before = stage.fixture.shards(&stage.cluster).await?;
     let old = |name: &str| before.iter().find(|pod| pod.name == name).map(|pod| pod.uid.clone());
     let mut gone: Vec<Option<i64>> = vec![None; names.len()];
+    let mut at_once = 0;
     act(stage).await?;
     let limit = Duration::from_secs(60 * (1 + names.len() as u64));
     let start = std::time::Instant::now();
     loop {
         anyhow::ensure!(start.elapsed() < limit, "{names:?}: not replaced within {} s", limit.as_secs());
         let pods = stage.cluster.pods(stage.fixture.namespace).await?;
-        let mut away = vec![];
+        let mut seconds_away = vec![];
+        let mut unready = 0;
         for (name, gone) in names.iter().zip(&mut gone) {
             let pod = pods.iter().find(|pod| pod.name == *name);
-            let replaced = pod.is_some_and(|pod| Some(&pod.uid) != old(name).as_ref());
-            if !replaced {
-                *gone = pod.and_then(|pod| pod.deleting).or(*gone);
-            } else if let (Some(pod), Some(gone)) = (pod, *gone)
-                && let Some(ready) = pod.ready_since
-            {
-                away.push(seconds(ready - gone));
-            } else if let (Some(pod), None) = (pod, *gone) {
-                // Replaced between two looks.
-                *gone = Some(pod.created);
+            unready += usize::from(!pod.is_some_and(Pod::ready));
+            match pod {
+                Some(pod) if Some(&pod.uid) != old(name).as_ref() => {
+                    // Replaced between two looks: gone when the new one was made, at the latest.
+                    let gone = *gone.get_or_insert(pod.created);
+                    seconds_away.extend(pod.ready_since.map(|ready| seconds(ready - gone)));
+                }
+                Some(pod) => *gone = pod.deleting.or(*gone),
+                None => {}
             }
         }
-        if away.len() == names.len() {
-            return Ok(away);
+        at_once = at_once.max(unready);
+        if seconds_away.len() == names.len() {
+            return Ok(Away { seconds: seconds_away, at_once });
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
 /// At most each pod's own time away plus an interval, for each of its two targets.
-fn expect_own_time(stage: &mut Stage, row: &Row, away: Vec<f64>) {
+fn expect_own_time(stage: &mut Stage, row: &Row, away: &Away) {
     let interval = stage.fixture.interval.as_secs_f64();
     let per_shard = TARGETS / SHARDS;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few intervals")]
-    let most: u64 = away.iter().map(|away| (away / interval).ceil() as u64 + 1).sum::<u64>() * per_shard;
-    let longest = away.iter().copied().fold(0.0, f64::max);
-    stage.expect_unscraped(row, most, &format!("{} pods not ready for up to {longest:.0} s", away.len()));
+    let most: u64 = away.seconds.iter().map(|away| (away / interval).ceil() as u64 + 1).sum::<u64>() * per_shard;
+    let longest = away.seconds.iter().copied().fold(0.0, f64::max);
+    stage.expect_unscraped(row, most, &format!("{} pods not ready for up to {longest:.0} s", away.seconds.len()));
 }

@@ -3,6 +3,7 @@
 mod config_change;
 mod disruptions;
 mod growth;
+mod permissions;
 mod reset;
 mod tutorial;
 
@@ -59,6 +60,14 @@ const STORIES: &[Story] = &[
         tell: |stage| Box::pin(growth::tell(stage)),
     },
     Story {
+        letter: "b10",
+        title: "ten times out and in",
+        on: &DEMO_FAST,
+        short: false,
+        needs_machine: false,
+        tell: |stage| Box::pin(growth::ten_times(stage)),
+    },
+    Story {
         letter: "c1",
         title: "a shard pod deleted, the coordinator killed",
         on: &DEMO_FAST,
@@ -97,6 +106,14 @@ const STORIES: &[Story] = &[
         short: true,
         needs_machine: false,
         tell: |stage| Box::pin(reset::tell(stage)),
+    },
+    Story {
+        letter: "f",
+        title: "permissions",
+        on: &DEMO_FAST,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(permissions::tell(stage)),
     },
 ];
 
