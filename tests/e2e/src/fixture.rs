@@ -22,6 +22,8 @@ pub(crate) struct Fixture {
     pub(crate) generators: u64,
     /// StatefulSets of shards.
     pub(crate) replicas: &'static [&'static str],
+    /// The pods that are asked for what all shards stored: `app.kubernetes.io/name`.
+    pub(crate) query: &'static str,
     /// Whether it grants only what is needed; the demo grants what the original's did.
     pub(crate) least_privilege: bool,
 }
@@ -50,7 +52,7 @@ pub(crate) const METRICS: u16 = 9091;
 /// Port of the sidecar's API.
 pub(crate) const SIDECAR: u16 = 8080;
 
-/// The control: a plain Prometheus with the same configuration.
+/// The control: a plain Prometheus that scrapes the same targets at the same INTERVAL.
 const CONTROL: &str = include_str!("../control.yaml");
 
 /// deploy/demo as it is.
@@ -72,6 +74,7 @@ pub(crate) const DEMO: Fixture = Fixture {
     interval: Duration::from_secs(15),
     generators: 6,
     replicas: &["prometheus-rep-0"],
+    query: "thanos-query",
     least_privilege: false,
 };
 
@@ -81,6 +84,21 @@ pub(crate) const DEMO_FAST: Fixture = Fixture {
     source: Source::Kustomization("tests/e2e/overlays/demo-fast"),
     interval: Duration::from_secs(5),
     ..DEMO
+};
+
+/// The same with shards of Prometheus 2.42.
+pub(crate) const DEMO_PROMETHEUS_2: Fixture = Fixture {
+    name: "tests/e2e/overlays/demo-prometheus-2",
+    source: Source::Kustomization("tests/e2e/overlays/demo-prometheus-2"),
+    ..DEMO_FAST
+};
+
+/// The same with Prometheus as an agent, writing to one Prometheus.
+pub(crate) const DEMO_AGENT: Fixture = Fixture {
+    name: "tests/e2e/overlays/demo-agent",
+    source: Source::Kustomization("tests/e2e/overlays/demo-agent"),
+    query: "receiver",
+    ..DEMO_FAST
 };
 
 impl Fixture {
@@ -103,7 +121,7 @@ impl Fixture {
                 cluster.kubectl_with(self.namespace, &["create", "-f", "-"], &rendered).await?;
             }
         }
-        cluster.kubectl_with(self.namespace, &["create", "-f", "-"], CONTROL).await?;
+        cluster.kubectl_with(self.namespace, &["create", "-f", "-"], &self.control_manifest()).await?;
         until("exporters and control ready", Duration::from_secs(120), async || {
             let ready = self.generators(cluster).await?.iter().filter(|pod| pod.ready()).count();
             anyhow::ensure!(ready as u64 == self.generators, "{ready} of {} exporters ready", self.generators);
@@ -118,7 +136,7 @@ impl Fixture {
         const DELETE: &[&str] = &["delete", "--ignore-not-found", "--wait=false"];
         let delete =
             async |more: &[&str], input: &str| cluster.kubectl_with(self.namespace, &[DELETE, more].concat(), input).await;
-        delete(&["-f", "-"], CONTROL).await?;
+        delete(&["-f", "-"], &self.control_manifest()).await?;
         match &self.source {
             Source::Files(folder, _) => {
                 delete(&["-f", &cluster.file(folder).display().to_string()], "").await?;
@@ -136,6 +154,10 @@ impl Fixture {
             Ok(())
         })
         .await
+    }
+
+    fn control_manifest(&self) -> String {
+        CONTROL.replace("INTERVAL", &format!("{}s", self.interval.as_secs()))
     }
 
     async fn render(&self, cluster: &Cluster, folder: &str) -> anyhow::Result<String> {
@@ -167,9 +189,9 @@ impl Fixture {
         cluster.pods_with(self.namespace, (NAME, "kvass-coordinator")).await
     }
 
-    /// Thanos Query.
+    /// Who is asked for what all shards stored.
     pub(crate) async fn query(&self, cluster: &Cluster) -> anyhow::Result<Pod> {
-        self.one(cluster, "thanos-query").await
+        self.one(cluster, self.query).await
     }
 
     /// The plain Prometheus.

@@ -169,7 +169,7 @@ impl Look {
     }
 
     async fn samples(self) -> anyhow::Result<()> {
-        let query = lock(&self.recording).find("thanos-query");
+        let query = lock(&self.recording).find(self.fixture.query);
         let Some(query) = query else { return Ok(()) };
         let range = format!("{UP}[{REACH}]");
         let parameters = [("query", range.as_str()), ("dedup", "false")];

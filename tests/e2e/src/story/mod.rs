@@ -5,6 +5,7 @@ mod disruptions;
 mod growth;
 mod permissions;
 mod reset;
+mod scrapers;
 mod tutorial;
 
 use std::{fmt::Write, future::Future, path::Path, pin::Pin, time::Instant};
@@ -14,7 +15,7 @@ use anyhow::Context;
 use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
-    fixture::{DEMO, DEMO_FAST, Fixture},
+    fixture::{DEMO, DEMO_AGENT, DEMO_FAST, DEMO_PROMETHEUS_2, Fixture},
     report::{Outcome, Report},
     stage::{Stage, now},
 };
@@ -33,7 +34,8 @@ pub(crate) struct Story {
     tell: fn(&mut Stage) -> Telling<'_>,
 }
 
-/// In the order they are told: those on the same manifests behind one another, as these stay up between them.
+/// In the order they are told: those on the same manifests behind one another, as these stay up between them; the permissions
+/// last, as they are judged by the calls of all stories.
 const STORIES: &[Story] = &[
     Story {
         letter: "a",
@@ -50,6 +52,22 @@ const STORIES: &[Story] = &[
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(config_change::tell(stage)),
+    },
+    Story {
+        letter: "i1",
+        title: "shards of Prometheus 2.42",
+        on: &DEMO_PROMETHEUS_2,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(scrapers::tell(stage)),
+    },
+    Story {
+        letter: "i2",
+        title: "shards of Prometheus agents",
+        on: &DEMO_AGENT,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(scrapers::tell(stage)),
     },
     Story {
         letter: "b",
