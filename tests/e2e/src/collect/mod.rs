@@ -19,7 +19,7 @@ use self::recording::{RecordedScrape, Recording, Sample};
 use crate::{
     cluster::{Cluster, Pod},
     fixture::{Fixture, HTTP, METRICS, UP},
-    measure::{Figures, Window, figures},
+    measure::{Figures, Window, figures, remarks},
 };
 
 /// Between two looks at samples and records; between two looks at pods half of it.
@@ -98,7 +98,11 @@ impl Collector {
         };
         let recording = lock(&self.recording);
         let targets = recording.targets();
-        let shards = figures(window, interval, &targets, &recording.of_shards(&visible, window.from));
+        let of_shards = recording.of_shards(&visible, window.from);
+        let shards = figures(window, interval, &targets, &of_shards);
+        for remark in remarks(window, interval, &targets, &of_shards) {
+            tracing::info!("{remark}");
+        }
         let control =
             control_visible.map(|visible| figures(window, interval, &targets, &recording.of_control(&visible, window.from)));
         Ok((shards, control))

@@ -74,22 +74,15 @@ pub(crate) fn figures(window: Window, interval: i64, targets: &BTreeMap<String, 
             let waited = first - lived.from;
             sum.slowest_first_scrape = Some(sum.slowest_first_scrape.map_or(waited, |slowest| slowest.max(waited)));
         }
-        let counted = |times: &[i64]| match times.iter().find(|time| **time >= alive.from) {
-            Some(first) if new => Window { from: *first, ..alive },
-            _ => alive,
-        };
-        sum.missing += missing(&stored, counted(&stored), interval);
-        let mut recorded = counted(&scraped);
+        let queried = counted(alive, new, &stored);
+        sum.missing += missing(&stored, queried, interval);
+        let mut recorded = counted(alive, new, &scraped);
         if lived.until.is_some() {
             recorded.until = seen.read.get(target).map_or(recorded.until, |read| recorded.until.min(*read));
         }
         sum.unscraped += missing(&scraped, recorded, interval);
-        // The last interval of a query is often still on its way.
-        let queried = counted(&stored);
-        sum.visible += seen.visible.get(target).map_or_else(
-            || holes(&BTreeSet::new(), queried, seen.query_start, interval),
-            |steps| holes(steps, queried, seen.query_start, interval),
-        );
+        let holes = holes(seen.visible.get(target).unwrap_or(&BTreeSet::new()), queried, seen.query_start, interval);
+        sum.visible += holes.len() as u64;
         let replicas: BTreeSet<&str> = scrapes.iter().map(|scrape| scrape.replica.as_str()).collect();
         for replica in replicas {
             let own: Vec<i64> = scrapes.iter().filter(|scrape| scrape.replica == replica).map(|scrape| scrape.at).collect();
@@ -99,6 +92,34 @@ pub(crate) fn figures(window: Window, interval: i64, targets: &BTreeMap<String, 
         sum.down += u64::try_from(down.iter().filter(|at| alive.from <= **at && **at < alive.until).count()).unwrap_or(u64::MAX);
     }
     sum
+}
+
+/// What is wrong with which target, for whoever wants to know why: each hole in what users see, with the time since
+/// the sample before it and until the one after it.
+pub(crate) fn remarks(window: Window, interval: i64, targets: &BTreeMap<String, Lived>, seen: &Observations) -> Vec<String> {
+    let mut remarks = vec![];
+    for (target, lived) in targets {
+        let Some(alive) = window.meet(Window { from: lived.from, until: lived.until.unwrap_or(i64::MAX) }) else { continue };
+        let stored = times(seen.stored.get(target));
+        let queried = counted(alive, lived.from > window.from, &stored);
+        for hole in holes(seen.visible.get(target).unwrap_or(&BTreeSet::new()), queried, seen.query_start, interval) {
+            let before = stored.iter().rfind(|at| **at <= hole).map(|at| hole - at);
+            let after = stored.iter().find(|at| **at > hole).map(|at| at - hole);
+            remarks.push(format!(
+                "{target}: nothing to see {} ms after the beginning; last sample {before:?} ms before, next {after:?} ms after",
+                hole - window.from
+            ));
+        }
+    }
+    remarks
+}
+
+/// What counts of the time a target lived: from its first timestamp on, if it is new.
+fn counted(alive: Window, new: bool, times: &[i64]) -> Window {
+    match times.iter().find(|time| **time >= alive.from) {
+        Some(first) if new => Window { from: *first, ..alive },
+        _ => alive,
+    }
 }
 
 fn times(set: Option<&BTreeSet<i64>>) -> Vec<i64> {

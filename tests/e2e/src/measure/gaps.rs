@@ -47,13 +47,15 @@ pub(crate) fn surplus(times: &[i64], window: Window, interval: i64) -> u64 {
 }
 
 /// Steps of a range query that have no value, from the first step inside the window on.
-pub(crate) fn holes(steps: &BTreeSet<i64>, window: Window, query_start: i64, interval: i64) -> u64 {
+pub(crate) fn holes(steps: &BTreeSet<i64>, window: Window, query_start: i64, interval: i64) -> Vec<i64> {
     let skipped = (window.from - query_start).max(0);
     let first = query_start + (skipped + interval - 1) / interval * interval;
-    let mut holes = 0;
+    let mut holes = vec![];
     let mut step = first;
     while step <= window.until {
-        holes += u64::from(!steps.contains(&step));
+        if !steps.contains(&step) {
+            holes.push(step);
+        }
         step += interval;
     }
     holes
@@ -113,9 +115,9 @@ mod tests {
     #[test]
     fn holes_are_steps_without_a_value() {
         let steps = BTreeSet::from([0, 10, 20, 40, 50, 60, 70, 80, 90]);
-        assert_eq!(holes(&steps, W, 0, 10), 2, "30 and 100");
-        assert_eq!(holes(&steps, Window { from: 31, until: 99 }, 0, 10), 0);
-        assert_eq!(holes(&BTreeSet::new(), Window { from: 31, until: 60 }, 0, 10), 3);
+        assert_eq!(holes(&steps, W, 0, 10), [30, 100]);
+        assert_eq!(holes(&steps, Window { from: 31, until: 99 }, 0, 10), []);
+        assert_eq!(holes(&BTreeSet::new(), Window { from: 31, until: 60 }, 0, 10), [40, 50, 60]);
     }
 
     proptest! {

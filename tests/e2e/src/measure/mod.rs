@@ -12,7 +12,7 @@ mod gaps;
 mod table;
 
 pub(crate) use self::{
-    figures::{Figures, Lived, Observations, Scrape, figures},
+    figures::{Figures, Lived, Observations, Scrape, figures, remarks},
     gaps::Window,
     table::{Format, Row, StoryTable, render},
 };
