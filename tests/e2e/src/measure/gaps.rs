@@ -116,7 +116,7 @@ mod tests {
     fn holes_are_steps_without_a_value() {
         let steps = BTreeSet::from([0, 10, 20, 40, 50, 60, 70, 80, 90]);
         assert_eq!(holes(&steps, W, 0, 10), [30, 100]);
-        assert_eq!(holes(&steps, Window { from: 31, until: 99 }, 0, 10), []);
+        assert_eq!(holes(&steps, Window { from: 31, until: 99 }, 0, 10), [0i64; 0]);
         assert_eq!(holes(&BTreeSet::new(), Window { from: 31, until: 60 }, 0, 10), [40, 50, 60]);
     }
 
