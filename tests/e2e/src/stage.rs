@@ -148,6 +148,9 @@ impl Stage {
             );
             fleet.targets.extend(held);
         }
+        // Assigned is not scraped yet.
+        let lately = now() - 3 * i64::try_from(self.fixture.interval.as_millis())?;
+        self.collector.all_scraped(lately)?;
         Ok(fleet)
     }
 

@@ -91,29 +91,21 @@ impl Collector {
     /// Judges a window that is over since at least one period: the shards, and the control.
     pub(crate) async fn judge(&self, window: Window) -> anyhow::Result<(Figures, Option<Figures>)> {
         let interval = i64::try_from(self.fixture.interval.as_millis())?;
-        let visible = self.visible(&self.fixture.query(&self.cluster).await?, window).await?;
-        let control_visible = match self.fixture.control(&self.cluster).await {
-            Ok(control) => self.visible(&control, window).await.ok(),
+        let look = Look { cluster: self.cluster.clone(), fixture: self.fixture, recording: self.recording.clone() };
+        let afterwards = look.visible(&self.fixture.query(&self.cluster).await?, window).await?;
+        let control_afterwards = match self.fixture.control(&self.cluster).await {
+            Ok(control) => look.visible(&control, window).await.ok(),
             Err(_) => None,
         };
         let recording = lock(&self.recording);
         let targets = recording.targets();
-        let of_shards = recording.of_shards(&visible, window.from);
+        let of_shards = recording.of_shards(&afterwards);
         let shards = figures(window, interval, &targets, &of_shards);
         for remark in remarks(window, interval, &targets, &of_shards) {
             tracing::info!("{remark}");
         }
-        let control =
-            control_visible.map(|visible| figures(window, interval, &targets, &recording.of_control(&visible, window.from)));
+        let control = control_afterwards.map(|steps| figures(window, interval, &targets, &recording.of_control(&steps)));
         Ok((shards, control))
-    }
-
-    /// Steps at which a user sees the targets.
-    async fn visible(&self, pod: &Pod, window: Window) -> anyhow::Result<Vec<Sample>> {
-        let seconds = |millis: i64| format!("{}.{:03}", millis / 1000, millis % 1000);
-        let (start, end, step) = (seconds(window.from), seconds(window.until), self.fixture.interval.as_secs().to_string());
-        let query = [("query", UP), ("start", &start), ("end", &end), ("step", &step)];
-        Ok(matrix(&self.cluster.ask_data(pod, HTTP, "/api/v1/query_range", &query).await?))
     }
 }
 
@@ -179,7 +171,26 @@ impl Look {
         let parameters = [("query", range.as_str()), ("dedup", "false")];
         let samples = matrix(&self.cluster.ask_data(&query, HTTP, "/api/v1/query", &parameters).await?);
         lock(&self.recording).stored(samples, Timestamp::now().as_millisecond());
+        let visible = self.visible(&query, self.settled()?).await?;
+        lock(&self.recording).visible(visible);
         Ok(())
+    }
+
+    /// The steps that no later look can show differently, unless history is lost: the marker by which Prometheus ends
+    /// a series is written up to 1.1 intervals after the time it bears.
+    fn settled(&self) -> anyhow::Result<Window> {
+        let (now, settle) = (Timestamp::now().as_millisecond(), self.fixture.interval * 5 / 4 + Duration::from_secs(2));
+        Ok(Window { from: now - 180_000, until: now - i64::try_from(settle.as_millis())? })
+    }
+
+    /// Steps at which a user sees the targets.
+    async fn visible(&self, pod: &Pod, window: Window) -> anyhow::Result<Vec<Sample>> {
+        let interval = i64::try_from(self.fixture.interval.as_secs())?;
+        // Multiples of the interval, so that all looks are at the same steps.
+        let start = (window.from.div_euclid(1000 * interval) * interval).to_string();
+        let (end, step) = ((window.until / 1000).to_string(), interval.to_string());
+        let query = [("query", UP), ("start", &start), ("end", &end), ("step", &step)];
+        Ok(matrix(&self.cluster.ask_data(pod, HTTP, "/api/v1/query_range", &query).await?))
     }
 
     async fn control(self) -> anyhow::Result<()> {
@@ -188,6 +199,8 @@ impl Look {
         let range = format!("{UP}[{REACH}]");
         let samples = matrix(&self.cluster.ask_data(&control, HTTP, "/api/v1/query", &[("query", &range)]).await?);
         lock(&self.recording).control(samples);
+        let visible = self.visible(&control, self.settled()?).await?;
+        lock(&self.recording).control_visible(visible);
         Ok(())
     }
 }

@@ -38,7 +38,9 @@ pub(super) struct Recording {
     pods: BTreeMap<String, Seen>,
     stored: BTreeMap<String, BTreeSet<i64>>,
     down: BTreeMap<String, BTreeSet<i64>>,
+    visible: BTreeMap<String, BTreeSet<i64>>,
     control: BTreeMap<String, BTreeSet<i64>>,
+    control_visible: BTreeMap<String, BTreeSet<i64>>,
     records: BTreeMap<String, BTreeSet<RecordedScrape>>,
     read: BTreeMap<String, i64>,
     /// Replica to its wished number of shards, whenever it changed.
@@ -54,7 +56,9 @@ impl Recording {
             pods: BTreeMap::new(),
             stored: BTreeMap::new(),
             down: BTreeMap::new(),
+            visible: BTreeMap::new(),
             control: BTreeMap::new(),
+            control_visible: BTreeMap::new(),
             records: BTreeMap::new(),
             read: BTreeMap::new(),
             scales: BTreeMap::new(),
@@ -116,6 +120,20 @@ impl Recording {
         }
     }
 
+    /// Steps at which users see something.
+    pub(super) fn visible(&mut self, samples: Vec<Sample>) {
+        for sample in samples {
+            self.visible.entry(sample.target).or_default().insert(sample.at);
+        }
+    }
+
+    /// The same of the control.
+    pub(super) fn control_visible(&mut self, samples: Vec<Sample>) {
+        for sample in samples {
+            self.control_visible.entry(sample.target).or_default().insert(sample.at);
+        }
+    }
+
     pub(super) fn control(&mut self, samples: Vec<Sample>) {
         for sample in samples {
             self.control.entry(sample.target).or_default().insert(sample.at);
@@ -135,27 +153,28 @@ impl Recording {
             .collect()
     }
 
-    pub(super) fn of_shards(&self, visible: &[Sample], query_start: i64) -> Observations {
+    /// With what users see when all is over.
+    pub(super) fn of_shards(&self, afterwards: &[Sample]) -> Observations {
         let scrapes = self.scrapes(|pod| self.is_shard(pod).then(|| pod.owner.clone()));
         Observations {
             stored: self.stored.clone(),
             down: self.down.clone(),
             scrapes,
             read: self.read.clone(),
-            visible: steps(visible),
-            query_start,
+            visible: union(&self.visible, afterwards),
+            visible_afterwards: steps(afterwards),
         }
     }
 
-    pub(super) fn of_control(&self, visible: &[Sample], query_start: i64) -> Observations {
+    pub(super) fn of_control(&self, afterwards: &[Sample]) -> Observations {
         let scrapes = self.scrapes(|pod| is(pod, "kvass-e2e-control").then(|| "control".to_owned()));
         Observations {
             stored: self.control.clone(),
             down: BTreeMap::new(),
             scrapes,
             read: self.read.clone(),
-            visible: steps(visible),
-            query_start,
+            visible: union(&self.control_visible, afterwards),
+            visible_afterwards: steps(afterwards),
         }
     }
 
@@ -217,12 +236,16 @@ fn is(pod: &Pod, name: &str) -> bool {
     pod.labels.get("app.kubernetes.io/name").is_some_and(|label| label == name)
 }
 
-fn steps(samples: &[Sample]) -> BTreeMap<String, BTreeSet<i64>> {
-    let mut steps: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
+fn union(before: &BTreeMap<String, BTreeSet<i64>>, samples: &[Sample]) -> BTreeMap<String, BTreeSet<i64>> {
+    let mut union = before.clone();
     for sample in samples {
-        steps.entry(sample.target.clone()).or_default().insert(sample.at);
+        union.entry(sample.target.clone()).or_default().insert(sample.at);
     }
-    steps
+    union
+}
+
+fn steps(samples: &[Sample]) -> BTreeMap<String, BTreeSet<i64>> {
+    union(&BTreeMap::new(), samples)
 }
 
 #[cfg(test)]
@@ -256,8 +279,8 @@ mod tests {
         let scrape = |at| RecordedScrape { at, scraper: [10, 0, 0, 1].into() };
         recording.record("a", 600, [scrape(50), scrape(150), scrape(550)]);
         let times = |observations: Observations| observations.scrapes["a"].iter().map(|scrape| scrape.at).collect::<Vec<_>>();
-        assert_eq!(times(recording.of_shards(&[], 0)), [150]);
-        assert_eq!(times(recording.of_control(&[], 0)), [550]);
+        assert_eq!(times(recording.of_shards(&[])), [150]);
+        assert_eq!(times(recording.of_control(&[])), [550]);
     }
 
     #[test]

@@ -33,10 +33,10 @@ pub(crate) struct Observations {
     pub(crate) scrapes: BTreeMap<String, BTreeSet<Scrape>>,
     /// Target to when its record was last read: nothing is known of what came after.
     pub(crate) read: BTreeMap<String, i64>,
-    /// Target to the steps at which the default query had a value.
+    /// Target to the steps at which the default query had a value while the story ran.
     pub(crate) visible: BTreeMap<String, BTreeSet<i64>>,
-    /// First step of that query.
-    pub(crate) query_start: i64,
+    /// The same, asked for when all was over.
+    pub(crate) visible_afterwards: BTreeMap<String, BTreeSet<i64>>,
 }
 
 /// Sums over all targets.
@@ -46,8 +46,10 @@ pub(crate) struct Figures {
     pub(crate) targets: u64,
     /// Intervals of which no shard has a sample.
     pub(crate) missing: u64,
-    /// Steps at which the default query shows nothing.
+    /// Steps at which the default query shows nothing, while it happens.
     pub(crate) visible: u64,
+    /// Steps at which it showed something, and does no more: history that went with a pod.
+    pub(crate) lost: u64,
     /// Intervals in which nobody scraped.
     pub(crate) unscraped: u64,
     /// Scrapes beyond one for each interval and replica.
@@ -62,6 +64,7 @@ pub(crate) struct Figures {
 /// how long they waited for that is a figure of its own.
 pub(crate) fn figures(window: Window, interval: i64, targets: &BTreeMap<String, Lived>, seen: &Observations) -> Figures {
     let mut sum = Figures::default();
+    let empty_steps = BTreeSet::new();
     for (target, lived) in targets {
         let Some(alive) = window.meet(Window { from: lived.from, until: lived.until.unwrap_or(i64::MAX) }) else { continue };
         sum.targets += 1;
@@ -81,8 +84,11 @@ pub(crate) fn figures(window: Window, interval: i64, targets: &BTreeMap<String, 
             recorded.until = seen.read.get(target).map_or(recorded.until, |read| recorded.until.min(*read));
         }
         sum.unscraped += missing(&scraped, recorded, interval);
-        let holes = holes(seen.visible.get(target).unwrap_or(&BTreeSet::new()), queried, seen.query_start, interval);
-        sum.visible += holes.len() as u64;
+        let holes_in =
+            |steps: &BTreeMap<String, BTreeSet<i64>>| holes(steps.get(target).unwrap_or(&empty_steps), queried, interval);
+        let (during, afterwards) = (holes_in(&seen.visible), holes_in(&seen.visible_afterwards));
+        sum.visible += during.len() as u64;
+        sum.lost += afterwards.iter().filter(|step| !during.contains(step)).count() as u64;
         let replicas: BTreeSet<&str> = scrapes.iter().map(|scrape| scrape.replica.as_str()).collect();
         for replica in replicas {
             let own: Vec<i64> = scrapes.iter().filter(|scrape| scrape.replica == replica).map(|scrape| scrape.at).collect();
@@ -102,7 +108,7 @@ pub(crate) fn remarks(window: Window, interval: i64, targets: &BTreeMap<String, 
         let Some(alive) = window.meet(Window { from: lived.from, until: lived.until.unwrap_or(i64::MAX) }) else { continue };
         let stored = times(seen.stored.get(target));
         let queried = counted(alive, lived.from > window.from, &stored);
-        for hole in holes(seen.visible.get(target).unwrap_or(&BTreeSet::new()), queried, seen.query_start, interval) {
+        for hole in holes(seen.visible.get(target).unwrap_or(&BTreeSet::new()), queried, interval) {
             let before = stored.iter().rfind(|at| **at <= hole).map(|at| hole - at);
             let after = stored.iter().find(|at| **at > hole).map(|at| at - hole);
             remarks.push(format!(
@@ -142,7 +148,7 @@ mod tests {
             stored: BTreeMap::from([("a".to_owned(), stored.into_iter().collect())]),
             scrapes: BTreeMap::from([("a".to_owned(), scrapes)]),
             visible: BTreeMap::from([("a".to_owned(), visible.into_iter().collect())]),
-            query_start: 1000,
+            visible_afterwards: BTreeMap::from([("a".to_owned(), every_100(1000, 2000).collect())]),
             ..Observations::default()
         }
     }
@@ -188,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_target_nobody_knows_is_missing_all_along() {
-        let figures = figures(WINDOW, 100, &lived(0, None), &Observations { query_start: 1000, ..Observations::default() });
+        let figures = figures(WINDOW, 100, &lived(0, None), &Observations::default());
         assert_eq!((figures.missing, figures.unscraped, figures.visible), (9, 9, 11));
     }
 }

@@ -46,12 +46,11 @@ pub(crate) fn surplus(times: &[i64], window: Window, interval: i64) -> u64 {
     u64::try_from(inside.len()).unwrap_or(u64::MAX).saturating_sub(due)
 }
 
-/// Steps of a range query that have no value, from the first step inside the window on.
-pub(crate) fn holes(steps: &BTreeSet<i64>, window: Window, query_start: i64, interval: i64) -> Vec<i64> {
-    let skipped = (window.from - query_start).max(0);
-    let first = query_start + (skipped + interval - 1) / interval * interval;
+/// Steps of range queries that have no value, from the first step inside the window on. Steps are multiples of the
+/// interval, so that all queries have the same ones.
+pub(crate) fn holes(steps: &BTreeSet<i64>, window: Window, interval: i64) -> Vec<i64> {
     let mut holes = vec![];
-    let mut step = first;
+    let mut step = (window.from + interval - 1) / interval * interval;
     while step <= window.until {
         if !steps.contains(&step) {
             holes.push(step);
@@ -115,9 +114,9 @@ mod tests {
     #[test]
     fn holes_are_steps_without_a_value() {
         let steps = BTreeSet::from([0, 10, 20, 40, 50, 60, 70, 80, 90]);
-        assert_eq!(holes(&steps, W, 0, 10), [30, 100]);
-        assert_eq!(holes(&steps, Window { from: 31, until: 99 }, 0, 10), [0i64; 0]);
-        assert_eq!(holes(&BTreeSet::new(), Window { from: 31, until: 60 }, 0, 10), [40, 50, 60]);
+        assert_eq!(holes(&steps, W, 10), [30, 100]);
+        assert_eq!(holes(&steps, Window { from: 31, until: 99 }, 10), [0i64; 0]);
+        assert_eq!(holes(&BTreeSet::new(), Window { from: 31, until: 60 }, 10), [40, 50, 60]);
     }
 
     proptest! {

@@ -39,11 +39,14 @@ pub(crate) enum Format {
     Markdown,
 }
 
-const HEADER: [&str; 10] = ["act", "s", "targets", "missing", "visible", "unscraped", "doubled", "up=0", "shards", "claims"];
+const COLUMNS: usize = 11;
+
+const HEADER: [&str; COLUMNS] =
+    ["act", "s", "targets", "missing", "visible", "lost", "unscraped", "doubled", "up=0", "shards", "claims"];
 
 /// The table as text. A figure of the control stands behind the shards' in brackets.
 pub(crate) fn render(table: &StoryTable, format: Format) -> String {
-    let rows: Vec<[String; 10]> = table.rows.iter().map(cells).collect();
+    let rows: Vec<[String; COLUMNS]> = table.rows.iter().map(cells).collect();
     let header = HEADER.map(str::to_owned);
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -77,7 +80,7 @@ fn pad(cell: &str, width: usize, column: usize) -> String {
     if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
 }
 
-fn cells(row: &Row) -> [String; 10] {
+fn cells(row: &Row) -> [String; COLUMNS] {
     let both = |of: fn(&Figures) -> u64| match &row.control {
         Some(control) => format!("{} ({})", of(&row.shards), of(control)),
         None => of(&row.shards).to_string(),
@@ -89,6 +92,7 @@ fn cells(row: &Row) -> [String; 10] {
         row.shards.targets.to_string(),
         both(|f| f.missing),
         both(|f| f.visible),
+        both(|f| f.lost),
         both(|f| f.unscraped),
         both(|f| f.doubled),
         both(|f| f.down),
@@ -116,8 +120,8 @@ mod tests {
     #[test]
     fn in_a_terminal() {
         let want = "b: growth   (in brackets: the control)
-  act         s  targets  missing  visible  unscraped  doubled   up=0  shards  claims
-  scale out  41       12    0 (1)    0 (0)      0 (0)    9 (0)  0 (0)     3→6       3
+  act         s  targets  missing  visible   lost  unscraped  doubled   up=0  shards  claims
+  scale out  41       12    0 (1)    0 (0)  0 (0)      0 (0)    9 (0)  0 (0)     3→6       3
 ";
         assert_eq!(render(&table(), Format::Text), want);
     }
@@ -126,6 +130,6 @@ mod tests {
     fn in_a_document() {
         let text = render(&table(), Format::Markdown);
         assert!(text.starts_with("### b: growth\n\n| act | s | targets |"), "{text}");
-        assert!(text.ends_with("| scale out | 41 | 12 | 0 (1) | 0 (0) | 0 (0) | 9 (0) | 0 (0) | 3→6 | 3 |\n"), "{text}");
+        assert!(text.ends_with("| scale out | 41 | 12 | 0 (1) | 0 (0) | 0 (0) | 0 (0) | 9 (0) | 0 (0) | 3→6 | 3 |\n"), "{text}");
     }
 }
