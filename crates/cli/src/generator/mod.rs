@@ -8,6 +8,7 @@ mod record;
 use std::{
     collections::HashMap,
     future::{Future, pending},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use anyhow::Context;
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Path, Query, Request, State},
+    extract::{ConnectInfo, Path, Query, Request, State, connect_info::IntoMakeServiceWithConnectInfo},
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -69,7 +70,7 @@ pub(crate) async fn run(flags: GeneratorFlags, shutdown: impl Future) -> anyhow:
     tracing::info!(address = %listener.local_addr()?, series, "metrics generator started");
     // Not axum's graceful shutdown, which would wait for /hang and /endless for ever.
     tokio::select! {
-        result = axum::serve(listener, router(series, tick, latency)) => Ok(result?),
+        result = axum::serve(listener, service(series, tick, latency)) => Ok(result?),
         _ = shutdown => Ok(()),
     }
 }
@@ -84,6 +85,11 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
         },
         None => TcpListener::bind(address).await,
     }
+}
+
+/// The router, told the address of every client.
+fn service(series: u64, tick: Duration, latency: Duration) -> IntoMakeServiceWithConnectInfo<Router, SocketAddr> {
+    router(series, tick, latency).into_make_service_with_connect_info()
 }
 
 fn router(series: u64, tick: Duration, latency: Duration) -> Router {
@@ -107,9 +113,14 @@ fn router(series: u64, tick: Duration, latency: Duration) -> Router {
     scraped.route("/scrapes", get(scrapes)).with_state(generator)
 }
 
-async fn record(State(generator): State<Arc<Generator>>, request: Request, next: Next) -> Response {
+async fn record(
+    State(generator): State<Arc<Generator>>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    generator.record.add(request.uri().path(), agent);
+    generator.record.add(request.uri().path(), agent, client.ip());
     next.run(request).await
 }
 
@@ -182,8 +193,6 @@ impl Generator {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use super::*;
 
     async fn start() -> SocketAddr {
@@ -191,7 +200,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router(10_045, Duration::from_secs(3600), Duration::ZERO)).await });
+        tokio::spawn(async move { axum::serve(listener, service(10_045, Duration::from_secs(3600), Duration::ZERO)).await });
         address
     }
 
@@ -216,6 +225,7 @@ mod tests {
         let record: Vec<Scrape> = reqwest::get(format!("http://{address}/scrapes")).await.unwrap().json().await.unwrap();
         let seen: Vec<(&str, &str)> = record.iter().map(|s| (s.path.as_str(), s.user_agent.as_str())).collect();
         assert_eq!(seen, [("/metrics", "Prometheus/3"), ("/series/77", "")]);
+        assert!(record.iter().all(|scrape| scrape.scraper.is_loopback()));
     }
 
     #[tokio::test]

@@ -1,0 +1,220 @@
+//! What a story is told on: manifests of this checkout, and where to look in what they make.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, Pod, until};
+
+/// A set of manifests.
+#[derive(Debug)]
+pub(crate) struct Fixture {
+    /// For the log.
+    pub(crate) name: &'static str,
+    /// Where its objects are.
+    pub(crate) namespace: &'static str,
+    /// The manifests.
+    pub(crate) source: Source,
+    /// Scrape interval of its configuration.
+    pub(crate) interval: Duration,
+    /// Exporters it starts with.
+    pub(crate) generators: u64,
+    /// StatefulSets of shards.
+    pub(crate) replicas: &'static [&'static str],
+    /// The pods that are asked for what all shards stored: `app.kubernetes.io/name`.
+    pub(crate) query: &'static str,
+    /// Whether it grants only what is needed; the demo grants what the original's did.
+    pub(crate) least_privilege: bool,
+}
+
+/// How manifests are applied.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// File by file, in the order of the tutorial.
+    Files(&'static str, &'static [&'static str]),
+    /// A kustomization.
+    Kustomization(&'static str),
+}
+
+/// Label of what kind of thing a pod is.
+const NAME: &str = "app.kubernetes.io/name";
+
+/// The exporters' job in every fixture's configuration.
+pub(crate) const UP: &str = r#"up{job="metrics-test"}"#;
+
+/// Port of Thanos Query, coordinator and Prometheus.
+pub(crate) const HTTP: u16 = 9090;
+
+/// Port of the exporters.
+pub(crate) const METRICS: u16 = 9091;
+
+/// Port of the sidecar's API.
+pub(crate) const SIDECAR: u16 = 8080;
+
+/// The control: a plain Prometheus that scrapes the same targets at the same INTERVAL.
+const CONTROL: &str = include_str!("../control.yaml");
+
+/// deploy/demo as it is.
+pub(crate) const DEMO: Fixture = Fixture {
+    name: "deploy/demo",
+    namespace: "default",
+    source: Source::Files(
+        "deploy/demo",
+        &[
+            "metrics.yaml",
+            "kvass-rbac.yaml",
+            "config.yaml",
+            "coordinator.yaml",
+            "prometheus-rep-0.yaml",
+            "thanos-query.yaml",
+            "thanos-rule.yaml",
+        ],
+    ),
+    interval: Duration::from_secs(15),
+    generators: 6,
+    replicas: &["prometheus-rep-0"],
+    query: "thanos-query",
+    least_privilege: false,
+};
+
+/// deploy/demo with an interval of 5 s and a short idle time.
+pub(crate) const DEMO_FAST: Fixture = Fixture {
+    name: "tests/e2e/overlays/demo-fast",
+    source: Source::Kustomization("tests/e2e/overlays/demo-fast"),
+    interval: Duration::from_secs(5),
+    ..DEMO
+};
+
+/// The same with shards of Prometheus 2.42.
+pub(crate) const DEMO_PROMETHEUS_2: Fixture = Fixture {
+    name: "tests/e2e/overlays/demo-prometheus-2",
+    source: Source::Kustomization("tests/e2e/overlays/demo-prometheus-2"),
+    ..DEMO_FAST
+};
+
+/// The same with Prometheus as an agent, writing to one Prometheus.
+pub(crate) const DEMO_AGENT: Fixture = Fixture {
+    name: "tests/e2e/overlays/demo-agent",
+    source: Source::Kustomization("tests/e2e/overlays/demo-agent"),
+    query: "receiver",
+    ..DEMO_FAST
+};
+
+impl Fixture {
+    /// Applies everything, the control last, and waits until the exporters and the control are ready.
+    pub(crate) async fn up(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        tracing::info!("applying {}", self.name);
+        if self.namespace != "default" {
+            // Exists already where a story before used it.
+            let _ = cluster.kubectl("default", &["create", "namespace", self.namespace]).await;
+        }
+        match &self.source {
+            Source::Files(folder, files) => {
+                for file in *files {
+                    let path = cluster.file(folder).join(file);
+                    cluster.kubectl(self.namespace, &["create", "-f", &path.display().to_string()]).await?;
+                }
+            }
+            Source::Kustomization(folder) => {
+                let rendered = self.render(cluster, folder).await?;
+                cluster.kubectl_with(self.namespace, &["create", "-f", "-"], &rendered).await?;
+            }
+        }
+        cluster.kubectl_with(self.namespace, &["create", "-f", "-"], &self.control_manifest()).await?;
+        until("exporters and control ready", Duration::from_secs(120), async || {
+            let ready = self.generators(cluster).await?.iter().filter(|pod| pod.ready()).count();
+            anyhow::ensure!(ready as u64 == self.generators, "{ready} of {} exporters ready", self.generators);
+            anyhow::ensure!(self.control(cluster).await?.ready(), "control not ready");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes everything, volume claims included, and waits until it is gone.
+    pub(crate) async fn down(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        const DELETE: &[&str] = &["delete", "--ignore-not-found", "--wait=false"];
+        let delete =
+            async |more: &[&str], input: &str| cluster.kubectl_with(self.namespace, &[DELETE, more].concat(), input).await;
+        delete(&["-f", "-"], &self.control_manifest()).await?;
+        match &self.source {
+            Source::Files(folder, _) => {
+                delete(&["-f", &cluster.file(folder).display().to_string()], "").await?;
+            }
+            Source::Kustomization(folder) => {
+                delete(&["-f", "-"], &self.render(cluster, folder).await?).await?;
+            }
+        }
+        delete(&["persistentvolumeclaims", "--all"], "").await?;
+        until("everything deleted", Duration::from_secs(120), async || {
+            let pods = cluster.pods(self.namespace).await?;
+            anyhow::ensure!(pods.is_empty(), "{} pods are still there", pods.len());
+            let claims = cluster.claims(self.namespace).await?;
+            anyhow::ensure!(claims.is_empty(), "{} volume claims are still there", claims.len());
+            Ok(())
+        })
+        .await
+    }
+
+    fn control_manifest(&self) -> String {
+        CONTROL.replace("INTERVAL", &format!("{}s", self.interval.as_secs()))
+    }
+
+    async fn render(&self, cluster: &Cluster, folder: &str) -> anyhow::Result<String> {
+        let folder = cluster.file(folder);
+        // Overlays build on files of deploy/, which lie outside of theirs.
+        let arguments = ["kustomize", "--load-restrictor=LoadRestrictionsNone", &folder.display().to_string()];
+        cluster.kubectl(self.namespace, &arguments).await
+    }
+
+    /// `kubectl`'s form of the coordinator's label.
+    pub(crate) fn coordinator_selector(&self) -> &'static str {
+        "app.kubernetes.io/name=kvass-coordinator"
+    }
+
+    /// The exporters.
+    pub(crate) async fn generators(&self, cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
+        cluster.pods_with(self.namespace, (NAME, "metrics")).await
+    }
+
+    /// The shards of all replicas.
+    pub(crate) async fn shards(&self, cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
+        let mut pods = cluster.pods(self.namespace).await?;
+        pods.retain(|pod| pod.deleting.is_none() && self.replicas.contains(&pod.owner.as_str()));
+        Ok(pods)
+    }
+
+    /// The coordinators.
+    pub(crate) async fn coordinators(&self, cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
+        cluster.pods_with(self.namespace, (NAME, "kvass-coordinator")).await
+    }
+
+    /// Who is asked for what all shards stored.
+    pub(crate) async fn query(&self, cluster: &Cluster) -> anyhow::Result<Pod> {
+        self.one(cluster, self.query).await
+    }
+
+    /// The plain Prometheus.
+    pub(crate) async fn control(&self, cluster: &Cluster) -> anyhow::Result<Pod> {
+        self.one(cluster, "kvass-e2e-control").await
+    }
+
+    async fn one(&self, cluster: &Cluster, name: &str) -> anyhow::Result<Pod> {
+        let pods = cluster.pods_with(self.namespace, (NAME, name)).await?;
+        pods.into_iter().max_by_key(Pod::ready).with_context(|| format!("no pod {name}"))
+    }
+
+    /// What the coordinator that leads says of itself.
+    pub(crate) async fn coordinator_status(&self, cluster: &Cluster) -> anyhow::Result<Value> {
+        let mut last = anyhow::anyhow!("no coordinator");
+        for pod in self.coordinators(cluster).await? {
+            match cluster.ask_data(&pod, HTTP, "/api/v1/coordinator/status", &[]).await {
+                // A standby has no replicas to tell of.
+                Ok(status) if status["replicas"].as_array().is_some_and(|replicas| !replicas.is_empty()) => return Ok(status),
+                Ok(_) => last = anyhow::anyhow!("no coordinator knows any replica yet"),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}

@@ -1,0 +1,106 @@
+//! `kvass-e2e`: tells the stories of a user on a real cluster and judges them by what was measured.
+
+// The report is this program's output.
+#![allow(clippy::print_stdout)]
+
+mod cluster;
+mod collect;
+mod environment;
+mod fixture;
+mod measure;
+mod rbac;
+mod report;
+mod stage;
+mod story;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use self::{cluster::Cluster, environment::Environment, report::Report};
+
+/// Tells stories on a cluster.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists the stories, and where each is told.
+    List,
+    /// Tells stories. Exit code 1: an expectation failed; 3: all held, but some stories could not be told.
+    Run(RunArguments),
+}
+
+#[derive(clap::Args)]
+struct RunArguments {
+    /// Description of a cluster that `cluster.sh up` wrote.
+    #[arg(long, required_unless_present = "foreign")]
+    env: Option<PathBuf>,
+    /// The cluster of $KUBECONFIG is somebody else's: stories that need its machines are not told.
+    #[arg(long, conflicts_with = "env")]
+    foreign: bool,
+    /// Long stories, too.
+    #[arg(long)]
+    all: bool,
+    /// Only these stories, by letter.
+    #[arg(long, value_delimiter = ',')]
+    story: Vec<String>,
+    /// Root of the checkout with the manifests.
+    #[arg(long, default_value = ".")]
+    checkout: PathBuf,
+    /// Folder for report.json, report.md and what is known of failures.
+    #[arg(long, default_value = "target/e2e/report")]
+    out: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "kvass_e2e=info".into());
+    tracing_subscriber::fmt()
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    match Arguments::parse().command {
+        Command::List => {
+            print!("{}", story::list());
+            ExitCode::SUCCESS
+        }
+        Command::Run(arguments) => match run(arguments).await {
+            Ok(report) => report.exit_code(),
+            Err(error) => {
+                println!("{error:#}");
+                ExitCode::from(2)
+            }
+        },
+    }
+}
+
+async fn run(arguments: RunArguments) -> anyhow::Result<Report> {
+    let checkout = arguments.checkout.canonicalize().with_context(|| format!("--checkout={}", arguments.checkout.display()))?;
+    let environment = match &arguments.env {
+        Some(file) => Environment::of_run(file, checkout)?,
+        None => {
+            let kubeconfig = std::env::var_os("KUBECONFIG").context("--foreign: KUBECONFIG is not set")?;
+            Environment::foreign(kubeconfig.into(), checkout)
+        }
+    };
+    std::fs::create_dir_all(&arguments.out).with_context(|| format!("--out={}", arguments.out.display()))?;
+    let wanted = story::choose(&arguments.story, arguments.all)?;
+    let cluster = Cluster::connect(environment).await?;
+    let mut report = Report::new(&cluster).await;
+    // Ctrl-C ends the telling, not the tidying up of whoever started us.
+    tokio::select! {
+        result = story::tell(&cluster, &wanted, &arguments.out, &mut report) => result?,
+        _ = tokio::signal::ctrl_c() => report.interrupted(),
+    }
+    println!("{}", report.text());
+    report.write(&arguments.out)?;
+    Ok(report)
+}

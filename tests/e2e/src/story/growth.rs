@@ -1,0 +1,78 @@
+//! (b) Twice the exporters, twice the shards; then few of them: drain, idle time, scale-in.
+
+use std::time::Duration;
+
+use crate::stage::{Stage, now};
+
+pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.steady(6, 3, Duration::from_secs(180)).await?;
+
+    let act = stage.begin("6 → 12 exporters").await?;
+    stage.generators(12).await?;
+    stage.steady(12, 6, Duration::from_secs(180)).await?;
+    let row = stage.end(act).await?;
+    stage.expect_no_gap(&row);
+    let slowest = row.shards.slowest_first_scrape.unwrap_or(0);
+    stage.expect("6 → 12 exporters: every target is found", row.shards.targets, row.shards.targets == 12);
+    stage.expect("6 → 12 exporters: slowest first scrape", format!("{:.1} s", crate::stage::seconds(slowest)), true);
+
+    let act = stage.begin("12 → 4 exporters").await?;
+    stage.generators(4).await?;
+    stage.steady(4, 2, Duration::from_secs(240)).await?;
+    let row = stage.end(act).await?;
+    stage.expect_no_gap(&row);
+
+    // Scaled in and not undone: pods that are still terminating must not count.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let fleet = stage.steady(4, 2, Duration::from_secs(5)).await;
+    let seen = fleet.as_ref().map_or_else(|error| format!("{error:#}"), |fleet| format!("{:?}", fleet.targets));
+    stage.expect("30 s later still 2 shards", seen, fleet.is_ok());
+    Ok(())
+}
+
+/// Ten times up and down, with exporters coming and going all the time.
+pub(super) async fn ten_times(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.generators(4).await?;
+    stage.steady(4, 2, Duration::from_secs(300)).await?;
+    let namespace = stage.fixture.namespace;
+    let staying = stage.cluster.claims(namespace).await?;
+    let mut undone = vec![];
+    let begin = now();
+    let act = stage.begin("10 × 4 → 12 → 4 exporters").await?;
+    for round in 1..=10 {
+        for (targets, shards) in [(12, 6), (4, 2)] {
+            let from = now();
+            stage.generators(targets).await?;
+            stage.steady(targets, shards, Duration::from_secs(300)).await?;
+            for (replica, scales) in stage.collector.scales(from) {
+                if !(scales.is_sorted() || scales.iter().rev().is_sorted()) {
+                    undone.push(format!("round {round}, {replica}: {scales:?}"));
+                }
+            }
+            replace_one(stage).await?;
+        }
+    }
+    // Claims go after their pods.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    stage.expect("no scaling was undone", format!("{undone:?}"), undone.is_empty());
+    let scales = stage.collector.scales(begin);
+    stage.expect("20 scalings at least", format!("{scales:?}"), scales.values().all(|scales| scales.len() > 20));
+    let claims = stage.cluster.claims(namespace).await?;
+    let kept = claims == staying;
+    stage.expect(
+        "the claims of the shards that stay are the same, and no other is left",
+        format!("{:?}", claims.keys().collect::<Vec<_>>()),
+        kept,
+    );
+    let row = stage.end(act).await?;
+    stage.expect_no_gap(&row);
+    Ok(())
+}
+
+/// An exporter deleted, another comes.
+async fn replace_one(stage: &Stage) -> anyhow::Result<()> {
+    let pods = stage.fixture.generators(&stage.cluster).await?;
+    let Some(pod) = pods.first() else { return Ok(()) };
+    stage.cluster.kubectl(stage.fixture.namespace, &["delete", "pod", "--wait=false", &pod.name]).await?;
+    Ok(())
+}

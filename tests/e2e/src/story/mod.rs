@@ -1,0 +1,254 @@
+//! The stories. Each is setup, acts and promises; one that fails does not stop the others.
+
+mod config_change;
+mod disruptions;
+mod growth;
+mod permissions;
+mod reset;
+mod scrapers;
+mod tutorial;
+
+use std::{fmt::Write, future::Future, path::Path, pin::Pin, time::Instant};
+
+use anyhow::Context;
+
+use crate::{
+    cluster::{Cluster, dump},
+    collect::Collector,
+    fixture::{DEMO, DEMO_AGENT, DEMO_FAST, DEMO_PROMETHEUS_2, Fixture},
+    report::{Outcome, Report},
+    stage::{Stage, now},
+};
+
+type Telling<'a> = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>>;
+
+/// One story.
+pub(crate) struct Story {
+    letter: &'static str,
+    title: &'static str,
+    on: &'static Fixture,
+    /// Told by `make e2e` and not only by `make e2e-all`.
+    short: bool,
+    /// Kills processes, stops servers or crashes nodes.
+    needs_machine: bool,
+    tell: fn(&mut Stage) -> Telling<'_>,
+}
+
+/// In the order they are told: those on the same manifests behind one another, as these stay up between them; the permissions
+/// last, as they are judged by the calls of all stories.
+const STORIES: &[Story] = &[
+    Story {
+        letter: "a",
+        title: "the tutorial, unchanged",
+        on: &DEMO,
+        short: true,
+        needs_machine: false,
+        tell: |stage| Box::pin(tutorial::tell(stage)),
+    },
+    Story {
+        letter: "d",
+        title: "a change of the configuration, and a broken one",
+        on: &DEMO,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(config_change::tell(stage)),
+    },
+    Story {
+        letter: "i1",
+        title: "shards of Prometheus 2.42",
+        on: &DEMO_PROMETHEUS_2,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(scrapers::tell(stage)),
+    },
+    Story {
+        letter: "i2",
+        title: "shards of Prometheus agents",
+        on: &DEMO_AGENT,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(scrapers::tell(stage)),
+    },
+    Story {
+        letter: "b",
+        title: "growth and shrinking",
+        on: &DEMO_FAST,
+        short: true,
+        needs_machine: false,
+        tell: |stage| Box::pin(growth::tell(stage)),
+    },
+    Story {
+        letter: "b10",
+        title: "ten times out and in",
+        on: &DEMO_FAST,
+        short: false,
+        needs_machine: false,
+        tell: |stage| Box::pin(growth::ten_times(stage)),
+    },
+    Story {
+        letter: "c1",
+        title: "a shard pod deleted, the coordinator killed",
+        on: &DEMO_FAST,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(disruptions::kills(stage)),
+    },
+    Story {
+        letter: "c2",
+        title: "rolling update",
+        on: &DEMO_FAST,
+        short: false,
+        needs_machine: false,
+        tell: |stage| Box::pin(disruptions::rolling_update(stage)),
+    },
+    Story {
+        letter: "c3",
+        title: "coordinator and API server away for a minute",
+        on: &DEMO_FAST,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(disruptions::outages(stage)),
+    },
+    Story {
+        letter: "c4",
+        title: "a node drained, a node crashed and back",
+        on: &DEMO_FAST,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(disruptions::nodes(stage)),
+    },
+    Story {
+        letter: "h",
+        title: "the number of shards reset by others",
+        on: &DEMO_FAST,
+        short: true,
+        needs_machine: false,
+        tell: |stage| Box::pin(reset::tell(stage)),
+    },
+    Story {
+        letter: "f",
+        title: "permissions",
+        on: &DEMO_FAST,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(permissions::tell(stage)),
+    },
+];
+
+impl Story {
+    fn heading(&self) -> String {
+        format!("{}: {}", self.letter, self.title)
+    }
+}
+
+/// One line for each story.
+pub(crate) fn list() -> String {
+    let mut out = String::new();
+    for story in STORIES {
+        let when = if story.short { "make e2e" } else { "make e2e-all" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{:<60} {:<32} {when}", story.heading(), story.on.name);
+    }
+    out
+}
+
+/// The stories with these letters; without any, all or the short ones.
+pub(crate) fn choose(letters: &[String], all: bool) -> anyhow::Result<Vec<&'static Story>> {
+    for letter in letters {
+        let known = STORIES.iter().any(|story| story.letter == letter);
+        anyhow::ensure!(known && !letter.is_empty(), "--story={letter}: expected a letter of\n{}", list());
+    }
+    let wanted = |story: &&Story| match letters {
+        [] => all || story.short,
+        letters => letters.iter().any(|letter| story.letter == letter),
+    };
+    Ok(STORIES.iter().filter(wanted).collect())
+}
+
+/// Tells them; what happened is in the report.
+pub(crate) async fn tell(cluster: &Cluster, stories: &[&Story], out: &Path, report: &mut Report) -> anyhow::Result<()> {
+    let mut left = stories.iter().peekable();
+    let mut stage: Option<Stage> = None;
+    while let Some(story) = left.next() {
+        let start = Instant::now();
+        let mut outcome = Outcome {
+            title: story.heading(),
+            on: story.on.name.to_owned(),
+            seconds: 0.0,
+            expectations: vec![],
+            rows: vec![],
+            error: None,
+            not_run: None,
+        };
+        if story.needs_machine && cluster.environment().machine.is_none() {
+            outcome.not_run = Some("needs the machines of the cluster, which are not ours".to_owned());
+            report.stories.push(outcome);
+            continue;
+        }
+        tracing::info!("story {}", story.heading());
+        let result = match &mut stage {
+            Some(stage) => (story.tell)(stage).await,
+            None => match set(cluster, story.on).await {
+                Ok(ready) => (story.tell)(stage.insert(ready)).await,
+                Err(error) => Err(error),
+            },
+        };
+        outcome.error = result.err().map(|error| format!("{error:#}"));
+        if let Some(stage) = &mut stage {
+            outcome.expectations = std::mem::take(&mut stage.expectations);
+            outcome.rows = std::mem::take(&mut stage.rows);
+        }
+        outcome.seconds = start.elapsed().as_secs_f64();
+        report.images(images(cluster, story.on).await);
+        let failed = outcome.error.is_some() || outcome.expectations.iter().any(|expectation| !expectation.held);
+        report.stories.push(outcome);
+        if failed {
+            let path = out.join(format!("failure-{}.txt", story.letter));
+            std::fs::write(&path, dump(cluster, story.on).await).with_context(|| path.display().to_string())?;
+            tracing::info!("what is known of the failure is in {}", path.display());
+        }
+        // What a failed story left behind must not make the next one fail.
+        let stays = !failed && left.peek().is_some_and(|next| std::ptr::eq(next.on, story.on));
+        if !stays {
+            stage = None;
+            story.on.down(cluster).await.with_context(|| format!("clearing away {}", story.on.name))?;
+        }
+    }
+    Ok(())
+}
+
+async fn set(cluster: &Cluster, fixture: &'static Fixture) -> anyhow::Result<Stage> {
+    let collector = Collector::start(cluster.clone(), fixture);
+    let up_at = now();
+    fixture.up(cluster).await?;
+    Ok(Stage { cluster: cluster.clone(), fixture, collector, up_at, expectations: vec![], rows: vec![] })
+}
+
+async fn images(cluster: &Cluster, fixture: &Fixture) -> Vec<String> {
+    let path = format!("/api/v1/namespaces/{}/pods", fixture.namespace);
+    let Ok(pods) = cluster.get(&path).await else { return vec![] };
+    let containers =
+        pods["items"].as_array().into_iter().flatten().flat_map(|pod| pod["spec"]["containers"].as_array().into_iter().flatten());
+    let mut images: Vec<String> = containers.filter_map(|container| container["image"].as_str().map(str::to_owned)).collect();
+    images.sort();
+    images.dedup();
+    images
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_choose() {
+        let letters = |letters: &[&str], all| {
+            let letters: Vec<String> = letters.iter().map(|letter| (*letter).to_owned()).collect();
+            choose(&letters, all).map(|stories| stories.iter().map(|story| story.letter).collect::<Vec<_>>())
+        };
+        assert_eq!(letters(&["a"], false).unwrap(), ["a"]);
+        assert_eq!(letters(&["b10", "a"], false).unwrap(), ["a", "b10"], "in the order of telling");
+        assert_eq!(letters(&[], true).unwrap().len(), STORIES.len());
+        assert!(letters(&[], false).unwrap().len() < STORIES.len());
+        assert!(letters(&["q"], false).is_err());
+    }
+}
