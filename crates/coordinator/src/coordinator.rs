@@ -33,10 +33,11 @@ use crate::{
 
 /// How long news is collected before it is acted on.
 const GATHER: Duration = Duration::from_millis(50);
-/// Least time from the start of one cycle to the start of the next, so that a flood of news does not
-/// become a flood of requests to shards and the API server. The first news after a quiet while waits for
-/// nothing but [`GATHER`].
-const LEAST_GAP: Duration = Duration::from_millis(500);
+/// Least time from the start of one cycle to the start of the next, whatever the news. The first news after
+/// a quiet while waits for nothing but [`GATHER`].
+const LEAST_GAP: Duration = Duration::from_millis(100);
+/// Longest that news waits for the sake of what a cycle costs.
+const LONGEST_GAP: Duration = Duration::from_secs(1);
 /// Rhythm while something is under way.
 const SOON: Duration = Duration::from_secs(1);
 /// Longest time any single call to a shard may take.
@@ -247,6 +248,7 @@ impl ControlLoop {
 
             let pace = self.cycles.run(&config).await;
             self.adopt_line().await;
+            let gap = least_gap(started.elapsed()).min(self.shared.options.interval);
 
             let pause = match pace {
                 Pace::Soon => self.shared.options.interval.min(SOON),
@@ -259,7 +261,7 @@ impl ControlLoop {
                 _ = discovered.changed() => {}
             }
             tokio::time::sleep(GATHER).await;
-            tokio::time::sleep_until(started + LEAST_GAP.min(self.shared.options.interval)).await;
+            tokio::time::sleep_until(started + gap).await;
         }
     }
 
@@ -299,6 +301,13 @@ impl ControlLoop {
     }
 }
 
+/// How long after its start a cycle that took `took` may be followed by the next. A flood of news must not
+/// become a flood of requests to shards and the API server, so cycles fill a third of the time at most; where
+/// they are fast, a target that was just explored gets its shard at once.
+fn least_gap(took: Duration) -> Duration {
+    took.saturating_mul(3).clamp(LEAST_GAP, LONGEST_GAP)
+}
+
 async fn reload_on_hangup(config_file: Arc<ConfigFile>) {
     let Ok(mut hangups) = kvass_service::shutdown::hangups() else { return };
     while hangups.recv().await.is_some() {
@@ -317,5 +326,17 @@ async fn bind(address: &str) -> Result<TcpListener, BuildError> {
             TcpListener::bind(format!("0.0.0.0{address}")).await.map_err(error)
         }
         result => result.map_err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fast_cycles_may_follow_each_other_sooner_than_slow_ones() {
+        for (took, gap) in [(0, 100), (30, 100), (40, 120), (200, 600), (400, 1000), (15_000, 1000)] {
+            assert_eq!(least_gap(Duration::from_millis(took)), Duration::from_millis(gap), "{took} ms");
+        }
     }
 }
