@@ -23,6 +23,7 @@ use crate::{
     cycle::{Cycles, Pace},
     explore::Explorer,
     extra::Extra,
+    leader::{Candidate, Leadership},
     memory::Sizes,
     metrics::CoordinatorMetrics,
     options::Options,
@@ -57,6 +58,9 @@ pub enum BuildError {
     /// The source of shards cannot be used.
     #[error("shards cannot be managed: {0}")]
     Shards(String),
+    /// This coordinator cannot take part in the election of a leader.
+    #[error("--leader-elect: {0}")]
+    LeaderElection(String),
     /// The client for shards cannot be built.
     #[error("HTTP client for shards")]
     Client(#[from] reqwest::Error),
@@ -72,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Published>,
     pub(crate) explorer: Arc<Explorer>,
     pub(crate) extra: Extra,
+    pub(crate) leadership: Leadership,
     pub(crate) http: reqwest::Client,
     /// When discovery began: with the first configuration.
     discovering_since: OnceLock<Instant>,
@@ -110,6 +115,7 @@ pub struct Coordinator {
     shared: Arc<Shared>,
     manager: ShardManager,
     news: Arc<Notify>,
+    candidate: Option<Candidate>,
 }
 
 impl Coordinator {
@@ -119,6 +125,12 @@ impl Coordinator {
     /// What is a mistake of usage. A missing or refused configuration is none: the coordinator serves its API, unready,
     /// says why, and begins its work once the file is good.
     pub async fn build(options: Options) -> Result<Self, BuildError> {
+        Self::with_election_client(options, None).await
+    }
+
+    /// As [`Coordinator::build`]; leaders are elected through `client` where one is given, otherwise through the
+    /// API server that the service account or the kubeconfig names.
+    pub async fn with_election_client(options: Options, client: Option<kube::Client>) -> Result<Self, BuildError> {
         let listener = bind(&options.web_address).await?;
         let line = options.prometheus_line.unwrap_or_default();
         let config_file = ConfigFile::new(&options.config_file, line, options.store_path.as_deref());
@@ -136,6 +148,15 @@ impl Coordinator {
         let registry = Metrics::new();
         let metrics = CoordinatorMetrics::register(&registry);
         let news = Arc::new(Notify::new());
+        let (candidate, leadership) = match &options.leader_election {
+            None => (None, Leadership::alone()),
+            Some(election) => {
+                let (candidate, leadership) = Candidate::new(election, client, Arc::clone(&news))
+                    .await
+                    .map_err(|error| BuildError::LeaderElection(kvass_service::config_file::chain(&error)))?;
+                (Some(candidate), leadership)
+            }
+        };
         let shared = Arc::new(Shared {
             registry,
             config_file,
@@ -144,12 +165,13 @@ impl Coordinator {
             explorer: Explorer::new(options.explore_concurrency, Arc::clone(&news), metrics.clone()),
             metrics,
             extra: Extra::new(Arc::clone(&news)),
+            leadership,
             http: kvass_api::http_client(SHARD_TIMEOUT)?,
             discovering_since: OnceLock::new(),
             discovery_settled: AtomicBool::new(false),
             options,
         });
-        Ok(Coordinator { listener, shared, manager, news })
+        Ok(Coordinator { listener, shared, manager, news, candidate })
     }
 
     /// Where the API listens.
@@ -159,9 +181,11 @@ impl Coordinator {
 
     /// Works until `shutdown` completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Coordinator { listener, shared, manager, news } = self;
+        let Coordinator { listener, shared, manager, news, candidate } = self;
         tracing::info!(address = %listener.local_addr()?, shards = manager.kind(), "coordinator started");
         let (stop, stopped) = tokio::sync::watch::channel(());
+        // A task of its own: planning must not delay it.
+        let election = candidate.map(|candidate| tokio::spawn(candidate.run(stopped.clone())));
         let mut stopped_web = stopped.clone();
         let server = tokio::spawn(
             axum::serve(listener, web::router(Arc::clone(&shared)))
@@ -185,6 +209,10 @@ impl Coordinator {
         }
         control.cycles.manager.shutdown().await;
         drop(stop);
+        // The loop has ended: whoever leads next acts alone.
+        if let Some(election) = election {
+            let _ = election.await;
+        }
         // Connections that stay open must not keep the process.
         let _ = tokio::time::timeout(Duration::from_secs(3), server).await;
         tracing::info!("coordinator stopped");
@@ -225,6 +253,7 @@ impl ControlLoop {
             replicas: BTreeMap::new(),
             scalings: BTreeMap::new(),
             sizes: Sizes::default(),
+            last_term: None,
         };
         ControlLoop { shared, discovery, news, cycles, applied: None, resolvers: Resolvers::new() }
     }

@@ -226,6 +226,7 @@ pub fn options(dir: &Path, shards: &[&FakeShard], limits: Limits) -> Options {
         scrape_proxy: None,
         body_size_limit: 1 << 28,
         inject: kvass_config::InjectOptions::default(),
+        leader_election: None,
         prometheus_line: Some(kvass_model::PrometheusLine::V2),
     }
 }
