@@ -98,8 +98,12 @@ impl Candidate {
             _ = stopped.changed() => {}
             () = self.take_part() => {}
         }
+        if self.state.borrow().until == Until::Forever {
+            return;
+        }
+        // First nothing more is done here, then another may begin.
         self.election.abdicate();
-        self.publish();
+        self.state.send_modify(|state| state.until = Until::Past);
         match tokio::time::timeout(RELEASE_TIMEOUT, self.release()).await {
             Ok(Ok(true)) => tracing::info!(lease = %self.lease(), "lease released"),
             Ok(Ok(false)) => {}
