@@ -14,6 +14,7 @@ use kvass_plan::{Access, Limits, Plan, Snapshot, TargetView, plan};
 use serde_json::{Value, json};
 
 use crate::{
+    leader::Leadership,
     memory::{ObserveContext, ReplicaMemory},
     shards::{ListedShard, Replica},
 };
@@ -81,8 +82,10 @@ impl Fleet {
         let replica =
             Replica { id: "m/rep-0".to_owned(), scale: 2, scalable: true, shards: shards.collect(), ..Replica::default() };
         let now = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+        let term = Leadership::alone().term();
         let context = ObserveContext {
             now,
+            term: term.as_ref(),
             config: &self.config,
             grace: Duration::from_secs(GRACE),
             ask_line: false,

@@ -23,6 +23,7 @@ use crate::{
     cycle::{Cycles, Pace},
     explore::Explorer,
     extra::Extra,
+    leader::{Candidate, Leadership},
     memory::Sizes,
     metrics::CoordinatorMetrics,
     options::Options,
@@ -33,10 +34,11 @@ use crate::{
 
 /// How long news is collected before it is acted on.
 const GATHER: Duration = Duration::from_millis(50);
-/// Least time from the start of one cycle to the start of the next, so that a flood of news does not
-/// become a flood of requests to shards and the API server. The first news after a quiet while waits for
-/// nothing but [`GATHER`].
-const LEAST_GAP: Duration = Duration::from_millis(500);
+/// Least time from the start of one cycle to the start of the next, whatever the news. The first news after
+/// a quiet while waits for nothing but [`GATHER`].
+const LEAST_GAP: Duration = Duration::from_millis(100);
+/// Longest that news waits for the sake of what a cycle costs.
+const LONGEST_GAP: Duration = Duration::from_secs(1);
 /// Rhythm while something is under way.
 const SOON: Duration = Duration::from_secs(1);
 /// Longest time any single call to a shard may take.
@@ -56,6 +58,9 @@ pub enum BuildError {
     /// The source of shards cannot be used.
     #[error("shards cannot be managed: {0}")]
     Shards(String),
+    /// This coordinator cannot take part in the election of a leader.
+    #[error("--leader-elect: {0}")]
+    LeaderElection(String),
     /// The client for shards cannot be built.
     #[error("HTTP client for shards")]
     Client(#[from] reqwest::Error),
@@ -71,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) published: ArcSwap<Published>,
     pub(crate) explorer: Arc<Explorer>,
     pub(crate) extra: Extra,
+    pub(crate) leadership: Leadership,
     pub(crate) http: reqwest::Client,
     /// When discovery began: with the first configuration.
     discovering_since: OnceLock<Instant>,
@@ -109,6 +115,7 @@ pub struct Coordinator {
     shared: Arc<Shared>,
     manager: ShardManager,
     news: Arc<Notify>,
+    candidate: Option<Candidate>,
 }
 
 impl Coordinator {
@@ -118,6 +125,12 @@ impl Coordinator {
     /// What is a mistake of usage. A missing or refused configuration is none: the coordinator serves its API, unready,
     /// says why, and begins its work once the file is good.
     pub async fn build(options: Options) -> Result<Self, BuildError> {
+        Self::with_election_client(options, None).await
+    }
+
+    /// As [`Coordinator::build`]; leaders are elected through `client` where one is given, otherwise through the
+    /// API server that the service account or the kubeconfig names.
+    pub async fn with_election_client(options: Options, client: Option<kube::Client>) -> Result<Self, BuildError> {
         let listener = bind(&options.web_address).await?;
         let line = options.prometheus_line.unwrap_or_default();
         let config_file = ConfigFile::new(&options.config_file, line, options.store_path.as_deref());
@@ -135,6 +148,15 @@ impl Coordinator {
         let registry = Metrics::new();
         let metrics = CoordinatorMetrics::register(&registry);
         let news = Arc::new(Notify::new());
+        let (candidate, leadership) = match &options.leader_election {
+            None => (None, Leadership::alone()),
+            Some(election) => {
+                let (candidate, leadership) = Candidate::new(election, client, Arc::clone(&news))
+                    .await
+                    .map_err(|error| BuildError::LeaderElection(kvass_service::config_file::chain(&error)))?;
+                (Some(candidate), leadership)
+            }
+        };
         let shared = Arc::new(Shared {
             registry,
             config_file,
@@ -143,12 +165,13 @@ impl Coordinator {
             explorer: Explorer::new(options.explore_concurrency, Arc::clone(&news), metrics.clone()),
             metrics,
             extra: Extra::new(Arc::clone(&news)),
+            leadership,
             http: kvass_api::http_client(SHARD_TIMEOUT)?,
             discovering_since: OnceLock::new(),
             discovery_settled: AtomicBool::new(false),
             options,
         });
-        Ok(Coordinator { listener, shared, manager, news })
+        Ok(Coordinator { listener, shared, manager, news, candidate })
     }
 
     /// Where the API listens.
@@ -158,9 +181,11 @@ impl Coordinator {
 
     /// Works until `shutdown` completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let Coordinator { listener, shared, manager, news } = self;
+        let Coordinator { listener, shared, manager, news, candidate } = self;
         tracing::info!(address = %listener.local_addr()?, shards = manager.kind(), "coordinator started");
         let (stop, stopped) = tokio::sync::watch::channel(());
+        // A task of its own: planning must not delay it.
+        let election = candidate.map(|candidate| tokio::spawn(candidate.run(stopped.clone())));
         let mut stopped_web = stopped.clone();
         let server = tokio::spawn(
             axum::serve(listener, web::router(Arc::clone(&shared)))
@@ -184,6 +209,10 @@ impl Coordinator {
         }
         control.cycles.manager.shutdown().await;
         drop(stop);
+        // The loop has ended: whoever leads next acts alone.
+        if let Some(election) = election {
+            let _ = election.await;
+        }
         // Connections that stay open must not keep the process.
         let _ = tokio::time::timeout(Duration::from_secs(3), server).await;
         tracing::info!("coordinator stopped");
@@ -224,6 +253,7 @@ impl ControlLoop {
             replicas: BTreeMap::new(),
             scalings: BTreeMap::new(),
             sizes: Sizes::default(),
+            last_term: None,
         };
         ControlLoop { shared, discovery, news, cycles, applied: None, resolvers: Resolvers::new() }
     }
@@ -247,6 +277,7 @@ impl ControlLoop {
 
             let pace = self.cycles.run(&config).await;
             self.adopt_line().await;
+            let gap = least_gap(started.elapsed()).min(self.shared.options.interval);
 
             let pause = match pace {
                 Pace::Soon => self.shared.options.interval.min(SOON),
@@ -259,7 +290,7 @@ impl ControlLoop {
                 _ = discovered.changed() => {}
             }
             tokio::time::sleep(GATHER).await;
-            tokio::time::sleep_until(started + LEAST_GAP.min(self.shared.options.interval)).await;
+            tokio::time::sleep_until(started + gap).await;
         }
     }
 
@@ -299,6 +330,13 @@ impl ControlLoop {
     }
 }
 
+/// How long after its start a cycle that took `took` may be followed by the next. A flood of news must not
+/// become a flood of requests to shards and the API server, so cycles fill a third of the time at most; where
+/// they are fast, a target that was just explored gets its shard at once.
+fn least_gap(took: Duration) -> Duration {
+    took.saturating_mul(3).clamp(LEAST_GAP, LONGEST_GAP)
+}
+
 async fn reload_on_hangup(config_file: Arc<ConfigFile>) {
     let Ok(mut hangups) = kvass_service::shutdown::hangups() else { return };
     while hangups.recv().await.is_some() {
@@ -317,5 +355,17 @@ async fn bind(address: &str) -> Result<TcpListener, BuildError> {
             TcpListener::bind(format!("0.0.0.0{address}")).await.map_err(error)
         }
         result => result.map_err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fast_cycles_may_follow_each_other_sooner_than_slow_ones() {
+        for (took, gap) in [(0, 100), (30, 100), (40, 120), (200, 600), (400, 1000), (15_000, 1000)] {
+            assert_eq!(least_gap(Duration::from_millis(took)), Duration::from_millis(gap), "{took} ms");
+        }
     }
 }

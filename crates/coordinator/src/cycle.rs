@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use kvass_api::{AssignedTarget, ExtraConfig, ShardClient, UpdateTargets};
 use kvass_config::Config;
 use kvass_model::{Health, PrometheusLine, Target, TargetHash, target_url};
-use kvass_plan::{Access, Plan, Snapshot, TargetView, UnassignedReason, plan};
+use kvass_plan::{Access, Decision, Plan, Snapshot, TargetView, UnassignedReason, plan};
 use kvass_scrape::JobClients;
 use kvass_service::config_file::chain;
 
 use crate::{
     catalog::Catalog,
     coordinator::Shared,
+    leader::Term,
     memory::{ObserveContext, ReplicaMemory, Sizes},
     published::{Published, Scaling, merge, report},
     shards::{Announcement, Correction, Repeat, Replica, ShardError, ShardManager},
@@ -33,6 +34,8 @@ pub(crate) struct Cycles {
     pub(crate) replicas: BTreeMap<String, ReplicaMemory>,
     pub(crate) scalings: BTreeMap<String, Vec<Scaling>>,
     pub(crate) sizes: Sizes,
+    /// Number of the term in which the last cycle acted; `None` if it only observed.
+    pub(crate) last_term: Option<u64>,
 }
 
 /// How soon the next cycle should come.
@@ -61,6 +64,9 @@ impl Cycles {
     }
 
     async fn all_replicas(&mut self, config: &Arc<Config>, started: Instant) -> Result<Pace, ShardError> {
+        let term = self.shared.leadership.term();
+        self.notice_term(term.as_ref());
+        let term = term.as_ref();
         let listing = self.manager.list().await?;
         let replicas = listing.replicas;
         self.forget_absent(&replicas);
@@ -68,20 +74,32 @@ impl Cycles {
         let mut published = Published { at: Some(Timestamp::now()), ..Published::default() };
         published.error = listing.stale.as_ref().map(ToString::to_string);
         let mut pace = if listing.stale.is_some() { Pace::Soon } else { Pace::Normal };
-        for correction in self.manager.tend().await {
-            self.corrected(correction);
+        if let Some(term) = term {
+            for correction in term.carry_out(self.manager.tend()).await.unwrap_or_default() {
+                self.corrected(correction);
+            }
         }
         if replicas.is_empty() {
             tracing::warn!(shards = self.manager.kind(), "no replica found");
             published.error = Some("no replica found".to_owned());
         }
         for replica in &replicas {
-            let soon = self.one_replica(replica, config, &mut published, started).await;
+            let soon = self.one_replica(replica, config, &mut published, started, term).await;
             pace = if soon == Pace::Soon { soon } else { pace };
         }
         self.finish(&mut published);
         self.shared.published.store(Arc::new(published));
         Ok(pace)
+    }
+
+    /// What was begun in another term may be finished by others.
+    fn notice_term(&mut self, term: Option<&Term>) {
+        let now = term.map(Term::number);
+        if self.last_term.is_some() && self.last_term != now {
+            self.replicas.values_mut().for_each(ReplicaMemory::leave_office);
+            self.shared.extra.undecide();
+        }
+        self.last_term = now;
     }
 
     async fn one_replica(
@@ -90,6 +108,7 @@ impl Cycles {
         config: &Arc<Config>,
         published: &mut Published,
         started: Instant,
+        term: Option<&Term>,
     ) -> Pace {
         let mut memory = self.replicas.remove(&replica.id).unwrap_or_else(|| ReplicaMemory::of(replica));
         let shared = Arc::clone(&self.shared);
@@ -101,14 +120,10 @@ impl Cycles {
             ask_line: shared.options.prometheus_line.is_none(),
             ask_stop_reason: !shared.extra.is_decided(),
             all_complete: catalog.jobs.values().all(|job| job.complete),
+            term,
         };
         let findings = memory.observe(replica, &self.http, &context, |hash| catalog.targets.contains_key(&hash)).await;
-        if let Some(reason) = findings.stop_reasons.into_iter().find(|reason| !reason.is_empty()) {
-            shared.extra.adopt(reason);
-        }
-        if memory.settled {
-            shared.extra.settle();
-        }
+        self.take_stop_reasons(findings.stop_reasons, memory.settled, term);
         let held = findings.assigned.iter().flat_map(|list| held_targets(list, config));
         let catalog = shared.update_catalog(|catalog| catalog.retaining(held));
         for shard in memory.shards.values() {
@@ -119,15 +134,20 @@ impl Cycles {
 
         let settled = memory.settled && shared.discovery_settled();
         let snapshot = self.snapshot(replica, &memory, &catalog, settled);
-        let plan = plan(&snapshot, &shared.options.limits);
-        self.explore(&plan, &snapshot, &catalog);
+        let mut plan = plan(&snapshot, &shared.options.limits);
+        if term.is_none() {
+            plan = only_observed(plan, replica.scale);
+        }
         memory.transfers.clone_from(&plan.transfers);
-        self.apply(&plan, &mut memory, &catalog).await;
-        self.scale(replica, &plan, &memory).await;
-        if let Some(text) = memory.unplaced.news(&plan.unassigned, &catalog, context.now) {
-            let announcement =
-                Announcement { warning: true, reason: "TargetsNotPlaced", action: "Assign", text, repeat: Repeat::Always };
-            self.manager.announce(&replica.id, announcement).await;
+        if let Some(term) = term {
+            self.explore(&plan, &snapshot, &catalog);
+            self.apply(&plan, &mut memory, &catalog, term).await;
+            self.scale(replica, &plan, &memory, term).await;
+            if let Some(text) = memory.unplaced.news(&plan.unassigned, &catalog, context.now) {
+                let announcement =
+                    Announcement { warning: true, reason: "TargetsNotPlaced", action: "Assign", text, repeat: Repeat::Always };
+                self.manager.announce(&replica.id, announcement).await;
+            }
         }
 
         for decision in &plan.decisions {
@@ -139,6 +159,7 @@ impl Cycles {
         let report = report(replica, &memory, &plan, &shared.options.limits, scalings, snapshot.targets.len());
         tracing::info!(
             replica = %replica.id,
+            leader = term.is_some(),
             targets = report.targets,
             unassigned = report.unassigned,
             transfers = report.transfers,
@@ -156,6 +177,19 @@ impl Cycles {
         let moving = plan.transfers.values().any(|transfer| transfer.ended.is_none());
         self.replicas.insert(replica.id.clone(), memory);
         if starting || waiting || moving || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
+    }
+
+    fn take_stop_reasons(&self, found: Vec<String>, settled: bool, term: Option<&Term>) {
+        let extra = &self.shared.extra;
+        let reason = found.iter().find(|reason| !reason.is_empty()).cloned();
+        match (term, reason) {
+            (Some(_), Some(reason)) => extra.adopt(reason),
+            (None, reason) if !found.is_empty() => extra.observe(reason.unwrap_or_default()),
+            _ => {}
+        }
+        if settled && term.is_some() {
+            extra.settle();
+        }
     }
 
     fn snapshot(&self, replica: &Replica, memory: &ReplicaMemory, catalog: &Catalog, settled: bool) -> Snapshot {
@@ -206,8 +240,8 @@ impl Cycles {
     }
 
     /// Pushes every changed list and the stop-scraping reason, all shards at the same time. A shard that
-    /// does not take its list is read again in the next cycle.
-    async fn apply(&self, plan: &Plan, memory: &mut ReplicaMemory, catalog: &Catalog) {
+    /// does not take its list is read again in the next cycle. What is under way when the term ends is dropped.
+    async fn apply(&self, plan: &Plan, memory: &mut ReplicaMemory, catalog: &Catalog, term: &Term) {
         let (extra, decided) = (self.shared.extra.current(), self.shared.extra.is_decided());
         let pushes = memory.shards.iter_mut().filter_map(|(ordinal, shard)| {
             let client = ShardClient::new(shard.url.as_ref()?, self.http.clone());
@@ -218,26 +252,29 @@ impl Cycles {
             let extra = push_reason.then(|| extra.clone());
             Some(async move {
                 if let Some(list) = list {
-                    match client.update_targets(&list).await {
-                        Ok(()) => {
+                    match term.carry_out(client.update_targets(&list)).await {
+                        Some(Ok(())) => {
                             shard.remembered = planned
                                 .into_iter()
                                 .flat_map(|p| &p.targets)
                                 .map(|(hash, target)| (*hash, target.count))
                                 .collect();
                         }
-                        Err(error) => tracing::warn!(shard = %shard.name, error = %chain(&error), "target list not taken"),
+                        Some(Err(error)) => {
+                            tracing::warn!(shard = %shard.name, error = %chain(&error), "target list not taken");
+                        }
+                        None => {}
                     }
                 }
                 if let Some(extra) = extra {
-                    push_extra_config(&client, shard, extra).await;
+                    term.carry_out(push_extra_config(&client, shard, extra)).await;
                 }
             })
         });
         join_all(pushes.collect::<Vec<_>>()).await;
     }
 
-    async fn scale(&mut self, replica: &Replica, plan: &Plan, memory: &ReplicaMemory) {
+    async fn scale(&mut self, replica: &Replica, plan: &Plan, memory: &ReplicaMemory, term: &Term) {
         if plan.scale == replica.scale {
             return;
         }
@@ -247,8 +284,8 @@ impl Cycles {
         }
         let kind = plan.scale_reason.map_or("unknown", |reason| reason.kind());
         let reason = plan.scale_reason.map(|reason| reason.to_string()).unwrap_or_default();
-        match self.manager.set_scale(replica, plan.scale).await {
-            Ok(()) => {
+        match term.carry_out(self.manager.set_scale(replica, plan.scale)).await {
+            Some(Ok(())) => {
                 tracing::info!(replica = %replica.id, from = replica.scale, to = plan.scale, %reason, "scaled");
                 self.shared.metrics.scaled(&replica.id, kind);
                 let announcement = Announcement {
@@ -274,7 +311,8 @@ impl Cycles {
                     }
                 }
             }
-            Err(error) => {
+            None => {}
+            Some(Err(error)) => {
                 tracing::error!(replica = %replica.id, from = replica.scale, to = plan.scale, error = %chain(&error), "scaling failed");
             }
         }
@@ -324,6 +362,18 @@ impl Cycles {
         let first = lines.next()??;
         lines.all(|line| line == Some(first)).then_some(first)
     }
+}
+
+/// What remains of a plan that is not carried out: what was seen. Hand-overs that the leader began are
+/// remembered, so that their deadlines are known to whoever leads next; those that were only thought of are not.
+fn only_observed(plan: Plan, scale: u32) -> Plan {
+    let mut transfers = plan.transfers;
+    for decision in &plan.decisions {
+        if let Decision::MoveStarted { target, .. } = decision {
+            transfers.remove(target);
+        }
+    }
+    Plan { scale, transfers, unassigned: plan.unassigned, need: plan.need, room: plan.room, ..Plan::default() }
 }
 
 async fn push_extra_config(client: &ShardClient, shard: &mut crate::memory::ShardMemory, extra: ExtraConfig) {

@@ -41,6 +41,17 @@ impl Extra {
         }
     }
 
+    /// What shards say while this coordinator only observes. The leader may be told something else at any
+    /// time, so nothing is decided by it.
+    pub(crate) fn observe(&self, stop_scrape_reason: String) {
+        *self.lock() = (ExtraConfig { stop_scrape_reason }, false);
+    }
+
+    /// Another coordinator may have been told something since: the shards are asked again.
+    pub(crate) fn undecide(&self) {
+        self.lock().1 = false;
+    }
+
     /// No shard knew of a reason: there is none.
     pub(crate) fn settle(&self) {
         self.lock().1 = true;

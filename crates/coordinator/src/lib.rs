@@ -3,7 +3,8 @@
 //!
 //! Data flows in one direction: configuration → discovery → [`catalog`] → [`explore`] → [`observe`] (into
 //! [`memory`]) → plan → apply ([`cycle`]) → [`published`], which the API ([`web`]) shows. The loop that
-//! drives it is in [`coordinator`]. Nothing here chooses: decisions are `kvass-plan`'s.
+//! drives it is in [`coordinator`]. Which of several coordinators acts is decided in [`leader`]. Nothing
+//! else here chooses: decisions are `kvass-plan`'s.
 
 #[cfg(test)]
 mod absence_tests;
@@ -12,6 +13,7 @@ mod coordinator;
 mod cycle;
 mod explore;
 mod extra;
+mod leader;
 mod memory;
 mod metrics;
 mod observe;
@@ -22,5 +24,5 @@ mod unplaced;
 mod web;
 
 pub use coordinator::{BuildError, Coordinator};
-pub use options::{KubernetesShards, Options, ProcessShards, ShardOptions};
+pub use options::{KubernetesShards, LeaderElection, Options, ProcessShards, ShardOptions};
 pub use web::PATHS;

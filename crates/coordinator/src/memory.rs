@@ -10,6 +10,7 @@ use kvass_plan::{Access, ShardView, Transfer};
 use tokio::task::JoinHandle;
 
 use crate::{
+    leader::Term,
     observe::{ConfigVerdict, Questions, Reading, read},
     shards::{ListedShard, Replica},
     unplaced::Unplaced,
@@ -140,6 +141,14 @@ impl ReplicaMemory {
         findings
     }
 
+    /// Forgets what is true only as long as nobody else acts.
+    pub(crate) fn leave_office(&mut self) {
+        self.transfers.clear();
+        for shard in self.shards.values_mut() {
+            shard.pushed_stop_reason = None;
+        }
+    }
+
     /// The shards as the planner sees them.
     pub(crate) fn views(&self) -> BTreeMap<u32, ShardView> {
         let view = |shard: &ShardMemory| ShardView {
@@ -167,6 +176,8 @@ pub(crate) struct ObserveContext<'a> {
     pub(crate) ask_stop_reason: bool,
     /// Every job's discovery is complete: a target that is not active may be forgotten.
     pub(crate) all_complete: bool,
+    /// The term in which this coordinator acts. Without one another acts, and shards change by themselves.
+    pub(crate) term: Option<&'a Term>,
 }
 
 impl ShardMemory {
@@ -205,7 +216,7 @@ impl ShardMemory {
             line: context.ask_line && self.line.is_none(),
             assigned: !self.asked_assigned,
             stop_reason: context.ask_stop_reason,
-            push_config: self.refused_push.as_deref() != Some(ours),
+            push_config: context.term.filter(|_| self.refused_push.as_deref() != Some(ours)).cloned(),
         };
         self.reading = Some(tokio::spawn(read(ShardClient::new(url, http.clone()), questions)));
     }
@@ -220,7 +231,9 @@ impl ShardMemory {
         };
         if reading.config == ConfigVerdict::Missing {
             // As one that does not answer: within the grace its targets stay its own, then they go elsewhere.
-            self.refused_push = Some(context.config.hash().to_string());
+            if reading.pushed_config {
+                self.refused_push = Some(context.config.hash().to_string());
+            }
             self.unreadable("has no configuration yet, its own /-/ready says why".to_owned(), context.now);
             return;
         }
@@ -229,7 +242,8 @@ impl ShardMemory {
         }
         self.was_read = true;
         self.problem = None;
-        if !targets.is_empty() {
+        // An empty list is a lost one, unless another coordinator may have sent it.
+        if !targets.is_empty() || context.term.is_none() {
             self.remembered = targets.iter().map(|(hash, status)| (*hash, status.count)).collect();
         }
         self.targets = targets;
@@ -258,7 +272,9 @@ impl ShardMemory {
                 self.foreign = foreign.map(|theirs| (ours.to_owned(), theirs));
             }
             ConfigVerdict::Different(theirs) => {
-                self.refused_push = Some(ours.to_owned());
+                if reading.pushed_config {
+                    self.refused_push = Some(ours.to_owned());
+                }
                 let since = *self.mismatch_since.get_or_insert(context.now);
                 let age = elapsed(since, context.now).as_secs();
                 self.problem.get_or_insert(format!("runs another configuration (hash {theirs:?}) for {age}s"));
@@ -291,7 +307,12 @@ impl ShardMemory {
         if self.url.is_none() {
             self.unreadable(self.absent.unwrap_or("has no address").to_owned(), context.now);
         }
-        self.accounted |= self.unread_since.is_none() && self.targets.keys().all(|hash| is_known(*hash));
+        let all_known = self.unread_since.is_none() && self.targets.keys().all(|hash| is_known(*hash));
+        self.accounted |= all_known;
+        if context.term.is_none() && !all_known {
+            // The leader may have given it targets that were not discovered here.
+            (self.accounted, self.asked_assigned) = (false, false);
+        }
         self.access = match self.unread_since {
             None if self.problem.is_some() && !self.was_changeable && self.targets.is_empty() => Access::Pending,
             None if self.problem.is_some() => Access::Holding,

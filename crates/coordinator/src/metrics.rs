@@ -77,6 +77,7 @@ pub(crate) struct CoordinatorMetrics {
     failed_targets: Family<JobLabel, Gauge>,
     discovery_failing: Family<JobLabel, Gauge>,
     unsupported: Family<JobLabel, Gauge>,
+    leader: Gauge,
     config_success: Gauge,
     config_success_time: FloatGauge,
 }
@@ -153,6 +154,7 @@ impl CoordinatorMetrics {
                 "kvass_coordinator_discovery_unsupported",
                 "Number of a job's discovery mechanisms that are not supported",
             ),
+            leader: add(r, "kvass_coordinator_leader", "Whether this coordinator acts; one that does not only observes"),
             config_success: add(
                 r,
                 "kvass_coordinator_config_last_reload_successful",
@@ -203,6 +205,10 @@ impl CoordinatorMetrics {
             self.discovery_failing.get_or_create(&label).set(i64::from(!job.errors.is_empty()));
             self.unsupported.get_or_create(&label).set(gauge(job.unsupported.len()));
         }
+    }
+
+    pub(crate) fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     pub(crate) fn config(&self, state: &kvass_service::ReloadState) {

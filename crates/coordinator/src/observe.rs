@@ -10,6 +10,8 @@ use kvass_model::{PrometheusLine, ScrapeStatus, TargetHash};
 use kvass_service::config_file::chain;
 use serde::Deserialize;
 
+use crate::leader::Term;
+
 /// What one shard answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
@@ -25,11 +27,21 @@ pub(crate) struct Reading {
     pub(crate) assigned: Option<Option<UpdateTargets>>,
     /// Its stop-scraping reason, if that was asked and answered.
     pub(crate) stop_reason: Option<String>,
+    /// It was sent the configuration.
+    pub(crate) pushed_config: bool,
 }
 
 impl Reading {
     fn new(targets: Result<BTreeMap<TargetHash, ScrapeStatus>, String>) -> Self {
-        Reading { targets, runtime: None, config: ConfigVerdict::Unknown, line: None, assigned: None, stop_reason: None }
+        Reading {
+            targets,
+            runtime: None,
+            config: ConfigVerdict::Unknown,
+            line: None,
+            assigned: None,
+            stop_reason: None,
+            pushed_config: false,
+        }
     }
 }
 
@@ -63,8 +75,9 @@ pub(crate) struct Questions {
     pub(crate) assigned: bool,
     /// Ask for its stop-scraping reason.
     pub(crate) stop_reason: bool,
-    /// Push the configuration if it differs (not to shards known to have a file of their own).
-    pub(crate) push_config: bool,
+    /// Push the configuration if it differs (not to shards known to have a file of their own, and not without
+    /// a term of office).
+    pub(crate) push_config: Option<Term>,
 }
 
 /// Longest a single read of a shard may take, in the background.
@@ -82,8 +95,12 @@ pub(crate) async fn read(client: ShardClient, questions: Questions) -> Reading {
         Ok(mut runtime) => {
             reading.config = compare(&client, &runtime, &questions).await;
             if matches!(reading.config, ConfigVerdict::Different(_) | ConfigVerdict::Missing)
-                && questions.push_config
-                && push_config(&client, &questions.config).await
+                && let Some(term) = &questions.push_config
+                && let Some(taken) = term.carry_out(push_config(&client, &questions.config)).await
+                && {
+                    reading.pushed_config = true;
+                    taken
+                }
                 && let Ok(after) = client.runtime_info().await
             {
                 reading.config = compare(&client, &after, &questions).await;

@@ -37,8 +37,23 @@ pub struct Options {
     pub body_size_limit: u64,
     /// Changes to service discovery sections (`--inject.kubernetes-*`).
     pub inject: InjectOptions,
+    /// Take turns with other coordinators (`--leader-elect`); `None`: this is the only one.
+    pub leader_election: Option<LeaderElection>,
     /// Whose rules apply (`--prometheus.version`); `None` asks the shards.
     pub prometheus_line: Option<PrometheusLine>,
+}
+
+/// How several coordinators agree on the one that acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderElection {
+    /// Name of the Lease (`--leader-elect.lease-name`).
+    pub lease_name: String,
+    /// Its namespace (`--leader-elect.namespace`); `None` means the pod's own, or the kubeconfig's.
+    pub namespace: Option<String>,
+    /// How long a leader may be silent before another takes over (`--leader-elect.lease-duration`), whole seconds.
+    pub lease_duration: Duration,
+    /// Name of this coordinator for people, usually its pod's.
+    pub name: String,
 }
 
 /// Where shards come from (`--shard.type`).

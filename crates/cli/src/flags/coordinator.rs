@@ -90,6 +90,20 @@ pub(crate) struct CoordinatorFlags {
     #[arg(long = "shard.process-stop", value_name = BOOL, default_value = "false")]
     pub(crate) shard_process_stop: Switch,
 
+    /// Whether several coordinators agree on one that acts while the others observe (--shard.type=k8s only); needs get,
+    /// create and update on leases of coordination.k8s.io
+    #[arg(long = "leader-elect", value_name = BOOL, default_value = "false")]
+    pub(crate) leader_elect: Switch,
+    /// Name of the Lease they agree by
+    #[arg(long = "leader-elect.lease-name", value_name = "NAME", default_value = "kvass-coordinator")]
+    pub(crate) leader_elect_lease_name: String,
+    /// Namespace of that Lease [default: NAMESPACE of the environment, or the pod's own]
+    #[arg(long = "leader-elect.namespace", value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) leader_elect_namespace: String,
+    /// How long the leader may be silent before another takes over, whole seconds from 3s; it renews every third of it
+    #[arg(long = "leader-elect.lease-duration", value_name = "DURATION", default_value = "15s", value_parser = values::duration)]
+    pub(crate) leader_elect_lease_duration: Duration,
+
     /// Prometheus configuration file
     #[arg(long = "config.file", value_name = "FILE", default_value = "prometheus.yml")]
     pub(crate) config_file: String,

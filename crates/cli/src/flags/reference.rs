@@ -51,9 +51,13 @@ fn every_flag_has_a_prefix_a_help_text_and_a_default() {
         assert!(flags(command).count() >= 15, "{name}");
         for arg in flags(command) {
             let flag = arg.get_long().unwrap();
-            let (prefix, rest) = flag.split_once('.').unwrap_or_else(|| panic!("{name} --{flag}: no prefix"));
+            let (prefix, rest) = flag
+                .split_once('.')
+                .or((flag == "leader-elect").then_some((flag, "")))
+                .unwrap_or_else(|| panic!("{name} --{flag}: no prefix"));
             let prefixes = [
                 "shard",
+                "leader-elect",
                 "config",
                 "web",
                 "coordinator",

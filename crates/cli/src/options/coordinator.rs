@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use kvass_config::{InjectOptions, Secret};
-use kvass_coordinator::{KubernetesShards, Options, ProcessShards, ShardOptions};
+use kvass_coordinator::{KubernetesShards, LeaderElection, Options, ProcessShards, ShardOptions};
 use kvass_plan::Limits;
 
 use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable};
@@ -7,6 +9,9 @@ use crate::flags::{CoordinatorFlags, ShardType};
 
 /// Limit of total series where no limit is given at all.
 const DEFAULT_PROCESS_SERIES: u64 = 1_000_000;
+
+/// Shorter ones are lost to an API server that is merely busy.
+const LEAST_LEASE: Duration = Duration::from_secs(3);
 
 /// What `kvass coordinator` was asked to do.
 pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Result<Meaning<Options>, OptionsError> {
@@ -33,6 +38,10 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         shard_prometheus_arg,
         shard_sidecar_arg,
         shard_process_stop,
+        leader_elect,
+        leader_elect_lease_name,
+        leader_elect_namespace,
+        leader_elect_lease_duration,
         config_file,
         store_path,
         web_address,
@@ -74,6 +83,10 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         expected: "at least 1",
     })?;
 
+    let leader_election = leader_elect
+        .0
+        .then(|| leader_election(shard_type, leader_elect_lease_name, leader_elect_namespace, leader_elect_lease_duration, env))
+        .transpose()?;
     let shards = match shard_type {
         ShardType::Kubernetes => ShardOptions::Kubernetes(KubernetesShards {
             namespace: non_empty(shard_namespace),
@@ -129,9 +142,40 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
             scrape_proxy: scrape_proxy.clone(),
         },
         scrape_proxy,
+        leader_election,
         prometheus_line: line(prometheus_version),
     };
     Ok(Meaning { options, warnings })
+}
+
+/// How leaders are elected, where they are.
+fn leader_election(
+    shard_type: ShardType,
+    lease_name: String,
+    namespace: String,
+    lease_duration: Duration,
+    env: Environment<'_>,
+) -> Result<LeaderElection, OptionsError> {
+    if shard_type != ShardType::Kubernetes {
+        return Err(OptionsError::Value {
+            flag: "leader-elect",
+            value: true.to_string(),
+            expected: "--shard.type=k8s beside it, other shards have no API server to agree by",
+        });
+    }
+    if lease_duration < LEAST_LEASE || lease_duration.subsec_nanos() > 0 || i32::try_from(lease_duration.as_secs()).is_err() {
+        return Err(OptionsError::Value {
+            flag: "leader-elect.lease-duration",
+            value: format!("{lease_duration:?}"),
+            expected: "whole seconds, 3s or more",
+        });
+    }
+    Ok(LeaderElection {
+        lease_name: required("leader-elect.lease-name", lease_name)?,
+        namespace: non_empty(namespace).or_else(|| variable(env, "NAMESPACE")),
+        lease_duration,
+        name: variable(env, "POD_NAME").or_else(|| variable(env, "HOSTNAME")).unwrap_or_else(|| "kvass-coordinator".to_owned()),
+    })
 }
 
 /// Limits of series after and before metric relabelling.
@@ -171,8 +215,6 @@ fn series_limits(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::flags::{Parsed, Subcommands, parse};
 
@@ -274,6 +316,35 @@ mod tests {
             (&["--config.file="], "--config.file=: expected a value"),
         ] {
             assert_eq!(error(args), message);
+        }
+    }
+
+    #[test]
+    fn leaders_are_elected_where_there_is_an_api_server() {
+        assert_eq!(meaning(&[]).options.leader_election, None);
+        let env = |name: &str| ["NAMESPACE", "POD_NAME"].contains(&name).then(|| name.to_lowercase());
+        let parse = |args: &[&str]| coordinator(flags(args), &env).unwrap().options.leader_election.unwrap();
+        let election = LeaderElection {
+            lease_name: "kvass-coordinator".to_owned(),
+            namespace: Some("namespace".to_owned()),
+            lease_duration: Duration::from_secs(15),
+            name: "pod_name".to_owned(),
+        };
+        assert_eq!(parse(&["--leader-elect"]), election);
+        let args =
+            ["--leader-elect", "--leader-elect.namespace=n", "--leader-elect.lease-duration=1m", "--leader-elect.lease-name=l"];
+        let (lease_name, namespace) = ("l".to_owned(), Some("n".to_owned()));
+        assert_eq!(parse(&args), LeaderElection { lease_name, namespace, lease_duration: Duration::from_secs(60), ..election });
+        for (args, message) in [
+            (
+                &["--shard.type=static"][..],
+                "--leader-elect=true: expected --shard.type=k8s beside it, other shards have no API server to agree by",
+            ),
+            (&["--leader-elect.lease-duration=2s"], "--leader-elect.lease-duration=2s: expected whole seconds, 3s or more"),
+            (&["--leader-elect.lease-duration=4500ms"], "--leader-elect.lease-duration=4.5s: expected whole seconds, 3s or more"),
+            (&["--leader-elect.lease-name="], "--leader-elect.lease-name=: expected a value"),
+        ] {
+            assert_eq!(error(&[&["--leader-elect"], args].concat()), message);
         }
     }
 

@@ -76,6 +76,7 @@ async fn not_found() -> Response {
 
 async fn metrics(State(shared): AppState, headers: HeaderMap) -> Response {
     shared.metrics.config(&shared.config_file.state());
+    shared.metrics.leader(shared.leadership.leads());
     shared.registry.respond(&headers)
 }
 
@@ -126,6 +127,10 @@ async fn extra_config(State(shared): AppState) -> Response {
 
 async fn set_extra_config(State(shared): AppState, body: Bytes) -> ApiResult {
     let config: kvass_api::ExtraConfig = json_body(&body)?;
+    if !shared.leadership.leads() {
+        let holder = shared.leadership.holder().unwrap_or_else(|| "nobody at the moment".to_owned());
+        return Err(ApiError::internal(format_args!("this coordinator is on standby; ask the leader: {holder}")));
+    }
     tracing::info!(reason = %config.stop_scrape_reason, "stop-scraping reason set");
     shared.extra.set(config);
     Ok(ok_empty())
@@ -135,6 +140,10 @@ async fn set_extra_config(State(shared): AppState, body: Bytes) -> ApiResult {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
+    /// Whether this coordinator acts.
+    leader: bool,
+    /// Who holds the Lease; null without an election.
+    holder: Option<String>,
     config: ConfigStatus,
     prometheus_rules: &'static str,
     jobs: Vec<JobStatus>,
@@ -201,6 +210,8 @@ async fn status(State(shared): AppState, Query(query): Query<StatusQuery>) -> Re
         Some(Unassigned { hash: hash.0, job: target.job.to_string(), url: target.url.clone(), reason })
     });
     ok(Status {
+        leader: shared.leadership.leads(),
+        holder: shared.leadership.holder(),
         config: ConfigStatus {
             file: shared.config_file.path().display().to_string(),
             hash: shared.config_file.current().map(|config| config.hash().to_string()).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Shards that only pretend: they answer as a sidecar does and remember what they were sent.
 
-#![allow(unreachable_pub, clippy::unwrap_used)]
+// Each test binary uses a part of it.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::get,
 };
 use kvass_coordinator::{Coordinator, Options, ShardOptions};
 use kvass_plan::Limits;
@@ -72,7 +73,7 @@ impl FakeShard {
             .route("/api/v1/shard/targets/assigned/", get(assigned))
             .route("/api/v1/shard/runtimeinfo/", get(runtime_info))
             .route("/api/v1/status/config/", get(config).post(push_config))
-            .route("/api/v1/status/extra_config/", post(extra))
+            .route("/api/v1/status/extra_config/", get(shown_extra).post(extra))
             .with_state(Arc::clone(&state));
         tokio::spawn(async move { axum::serve(listener, router).await });
         FakeShard { address, state }
@@ -181,6 +182,12 @@ async fn push_config(State(state): Shared, Json(body): Json<Value>) -> Response 
     Json(json!({ "status": "success" })).into_response()
 }
 
+async fn shown_extra(State(state): Shared) -> Response {
+    hang(&state).await;
+    let shown = state.lock().unwrap().extra.last().cloned().unwrap_or_else(|| json!({"stopScrapeReason": ""}));
+    answer(json!({ "json": shown.to_string() }))
+}
+
 async fn extra(State(state): Shared, Json(body): Json<Value>) -> Response {
     hang(&state).await;
     state.lock().unwrap().extra.push(body);
@@ -226,6 +233,7 @@ pub fn options(dir: &Path, shards: &[&FakeShard], limits: Limits) -> Options {
         scrape_proxy: None,
         body_size_limit: 1 << 28,
         inject: kvass_config::InjectOptions::default(),
+        leader_election: None,
         prometheus_line: Some(kvass_model::PrometheusLine::V2),
     }
 }
@@ -243,8 +251,17 @@ impl Fleet {
     }
 
     pub async fn with(dir: tempfile::TempDir, config: &str, options: Options) -> Fleet {
+        Self::with_election_client(dir, config, options, None).await
+    }
+
+    pub async fn with_election_client(
+        dir: tempfile::TempDir,
+        config: &str,
+        options: Options,
+        client: Option<kube::Client>,
+    ) -> Fleet {
         std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-        let coordinator = Coordinator::build(options).await.unwrap();
+        let coordinator = Coordinator::with_election_client(options, client).await.unwrap();
         let url = format!("http://{}", coordinator.address().unwrap());
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let running = tokio::spawn(coordinator.run(async move {
@@ -257,6 +274,11 @@ impl Fleet {
         drop(self.stop.take());
         self.running.await.unwrap().unwrap();
         self.dir
+    }
+
+    /// Ends the coordinator's own loop without a word to anybody.
+    pub fn abort(&self) {
+        self.running.abort();
     }
 
     pub fn config_file(&self) -> PathBuf {
