@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests too
 
-#[allow(dead_code)] // each file of tests uses its own part
 mod fake;
 
 use std::{os::unix::fs::symlink, path::Path, time::Duration};
