@@ -1,0 +1,115 @@
+//! deploy/production: what it promises of every pod, and that its parts name each other rightly.
+
+use std::collections::BTreeSet;
+
+use serde_yaml::Value;
+
+use super::{args, containers, list, objects, text};
+
+const FOLDER: &str = "deploy/production";
+
+/// Name and pod template of every workload.
+fn workloads() -> Vec<(String, Value)> {
+    let all = objects(FOLDER).into_iter().filter(|(_, object)| object["spec"]["template"].is_mapping());
+    all.map(|(_, object)| (text(&object["metadata"]["name"]).to_owned(), object)).collect()
+}
+
+fn names(kind: &str) -> BTreeSet<String> {
+    let all = objects(FOLDER).into_iter().filter(|(_, object)| text(&object["kind"]) == kind);
+    all.map(|(_, object)| text(&object["metadata"]["name"]).to_owned()).collect()
+}
+
+#[test]
+fn pods_are_nobody_on_a_read_only_root() {
+    assert_eq!(workloads().len(), 6);
+    for (name, object) in workloads() {
+        let pod = &object["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true), "{name}");
+        assert_eq!(text(&pod["securityContext"]["seccompProfile"]["type"]), "RuntimeDefault", "{name}");
+        for container in containers(&object) {
+            let name = format!("{name}/{}", text(&container["name"]));
+            let context = &container["securityContext"];
+            assert_eq!(context["readOnlyRootFilesystem"].as_bool(), Some(true), "{name}");
+            assert_eq!(context["allowPrivilegeEscalation"].as_bool(), Some(false), "{name}");
+            assert_eq!(list(&context["capabilities"]["drop"]), [Value::from("ALL")], "{name}");
+            assert!(container["livenessProbe"].is_mapping(), "{name}");
+            assert!(container["resources"]["requests"]["memory"].is_string(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_component_has_an_account_and_only_the_coordinator_a_token() {
+    let accounts = names("ServiceAccount");
+    for (name, object) in workloads() {
+        let pod = &object["spec"]["template"]["spec"];
+        let account = text(&pod["serviceAccountName"]);
+        assert!(accounts.contains(account), "{name}: {account} is not in {accounts:?}");
+        assert_eq!(pod["automountServiceAccountToken"].as_bool() != Some(false), name == "kvass-coordinator", "{name}");
+    }
+    assert_eq!(accounts.len(), workloads().len());
+}
+
+#[test]
+fn the_number_of_shards_is_nowhere() {
+    let shards: Vec<_> = workloads().into_iter().filter(|(name, _)| name.starts_with("prometheus")).collect();
+    assert_eq!(shards.len(), 1);
+    for (name, object) in shards {
+        assert!(object["spec"]["replicas"].is_null(), "{name}");
+        assert_eq!(text(&object["spec"]["podManagementPolicy"]), "Parallel");
+        assert_eq!(text(&object["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"]), "Retain");
+    }
+}
+
+#[test]
+fn what_is_mounted_is_there() {
+    let maps = names("ConfigMap");
+    for (name, object) in workloads() {
+        for volume in list(&object["spec"]["template"]["spec"]["volumes"]) {
+            let map = text(&volume["configMap"]["name"]);
+            assert!(map.is_empty() || maps.contains(map), "{name}: {map}");
+            let secret = text(&volume["secret"]["secretName"]);
+            assert!(secret.is_empty() || secret == "thanos-objstore", "{name}: {secret}");
+        }
+    }
+}
+
+#[test]
+fn services_that_are_looked_up_are_there() {
+    let services = objects(FOLDER).into_iter().filter(|(_, object)| text(&object["kind"]) == "Service");
+    let known: BTreeSet<String> = services
+        .flat_map(|(_, service)| {
+            let name = text(&service["metadata"]["name"]).to_owned();
+            list(&service["spec"]["ports"]).iter().map(|port| format!("_{}._tcp.{name}", text(&port["name"]))).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut found = 0;
+    for (name, object) in workloads() {
+        for arg in containers(&object).flat_map(args) {
+            if let Some((_, service)) = arg.split_once("=dnssrv+") {
+                let service = service.split(".$(").next().unwrap_or_default();
+                assert!(known.contains(service), "{name}: {arg}");
+                found += 1;
+            }
+        }
+    }
+    assert_eq!(found, 4);
+}
+
+#[test]
+fn the_lease_is_the_one_that_may_be_updated() {
+    let (_, coordinator) = workloads().into_iter().find(|(name, _)| name == "kvass-coordinator").unwrap();
+    let flags: Vec<String> = containers(&coordinator).flat_map(args).collect();
+    let lease = flags.iter().find_map(|flag| flag.strip_prefix("--leader-elect.lease-name=")).unwrap().to_owned();
+    let objects = objects(FOLDER);
+    let (_, role) = objects.iter().find(|(_, object)| text(&object["kind"]) == "Role").unwrap();
+    let named: Vec<&str> = list(&role["rules"]).iter().flat_map(|rule| list(&rule["resourceNames"])).map(text).collect();
+    assert_eq!(named, [lease]);
+    let granted: Vec<String> = list(&role["rules"])
+        .iter()
+        .flat_map(|rule| list(&rule["verbs"]).iter().map(|verb| format!("{} {}", text(verb), text(&rule["resources"][0]))))
+        .collect();
+    for never in ["list persistentvolumeclaims", "update statefulsets", "delete pods", "get secrets", "list leases"] {
+        assert!(!granted.iter().any(|permission| permission == never), "{never}");
+    }
+}
