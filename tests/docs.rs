@@ -22,7 +22,7 @@ fn quoted(text: &str, quote: char, prefix: &str) -> BTreeSet<String> {
 fn every_metric_is_documented() {
     let documented = quoted(&read("docs/metrics.md"), '`', "kvass_");
     let mut sources = String::new();
-    for file in ["crates/coordinator/src/metrics.rs", "crates/sidecar/src/metrics.rs"] {
+    for file in ["crates/coordinator/src/metrics.rs", "crates/service/src/build_info.rs", "crates/sidecar/src/metrics.rs"] {
         sources.push_str(&read(file));
     }
     let registered = quoted(&sources.replace("\\\"", ""), '"', "kvass_");

@@ -16,14 +16,22 @@ use std::{
 };
 
 use anyhow::Context;
-use kvass_service::{logging, shutdown};
+use kvass_service::{BuildInfo, logging, shutdown};
 
 use self::{
     flags::{LogFlags, Parsed, Subcommands},
     options::Meaning,
 };
 
+const BUILD: BuildInfo = BuildInfo {
+    version: env!("CARGO_PKG_VERSION"),
+    commit: env!("KVASS_COMMIT"),
+    rustc: env!("KVASS_RUSTC"),
+    target: env!("KVASS_TARGET"),
+};
+
 fn main() -> ExitCode {
+    BUILD.declare();
     match run(std::env::args_os().skip(1)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,7 +71,7 @@ fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
             block_on(async { generator::run(flags, signal()).await })
         }
         Subcommands::Demo(flags) => block_on(async { demo::run(*flags, signal()).await }),
-        Subcommands::Version => print(concat!("kvass ", env!("CARGO_PKG_VERSION"))),
+        Subcommands::Version => print(BUILD),
     }
 }
 

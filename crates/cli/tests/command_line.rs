@@ -18,9 +18,15 @@ fn texts(output: Output) -> (Option<i32>, String, String) {
 
 #[test]
 fn help_and_version_succeed() {
-    let version = format!("kvass {}\n", env!("CARGO_PKG_VERSION"));
     for args in [&["version"][..], &["--version"]] {
-        assert_eq!(texts(kvass(args)), (Some(0), version.clone(), String::new()), "{args:?}");
+        let (code, version, errors) = texts(kvass(args));
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{args:?}");
+        let lines: Vec<_> = version.lines().map(|line| line.split_once(' ').unwrap()).collect();
+        assert_eq!(lines.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["kvass", "commit", "rustc", "target"], "{args:?}");
+        assert_eq!(lines[0].1, env!("CARGO_PKG_VERSION"));
+        let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(is_commit(lines[1].1) || lines[1].1 == "unknown" || std::env::var_os("KVASS_COMMIT").is_some(), "{version}");
+        assert!(lines[3].1.contains("linux"), "{version}");
     }
     for args in [&[][..], &["help"], &["--help"], &["sidecar", "--help"]] {
         let (code, stdout, stderr) = texts(kvass(args));

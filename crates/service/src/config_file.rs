@@ -188,6 +188,9 @@ impl ConfigFile {
                 for warning in config.warnings() {
                     tracing::warn!(file = %self.path.display(), %warning, "configuration warning");
                 }
+                for name in &tried.unresolved {
+                    tracing::warn!(file = %self.path.display(), name, "no such environment variable: the reference stays as it is");
+                }
                 self.enforce(&config, read_by, tried.files.clone(), false);
                 Ok(config)
             }

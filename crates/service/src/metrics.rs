@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::process_metrics::ProcessCollector;
+use crate::{build_info::BuildInfo, process_metrics::ProcessCollector};
 
 /// Metrics of one process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,9 +30,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A registry that holds the `process_*` figures.
+    /// A registry that holds the `process_*` figures, and what the process was built from if that was
+    /// [declared](BuildInfo::declare).
     pub fn new() -> Self {
         let mut registry = Registry::default();
+        if let Some(info) = BuildInfo::declared() {
+            info.register(&mut registry);
+        }
         registry.register_collector(Box::new(ProcessCollector));
         Metrics(Arc::new(RwLock::new(registry)))
     }

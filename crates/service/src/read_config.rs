@@ -9,7 +9,10 @@ use std::{
 use kvass_config::{Config, ConfigError, LoadContext};
 use kvass_model::PrometheusLine;
 
-use crate::glob::{glob, matches_path};
+use crate::{
+    glob::{glob, matches_path},
+    operator_config::{Expanded, text_of},
+};
 
 /// Paths and texts of files.
 pub(crate) type Files = Vec<(PathBuf, String)>;
@@ -37,6 +40,8 @@ pub(crate) struct Attempt {
     pub(crate) patterns: Vec<String>,
     /// The main file, then the included ones.
     pub(crate) files: Files,
+    /// References `$(NAME)` in files of the Prometheus Operator for which the environment has no value.
+    pub(crate) unresolved: Vec<String>,
 }
 
 /// Loads a configuration once, for commands that do not follow the file.
@@ -79,9 +84,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 pub(crate) fn read_and_parse(path: &Path, line: PrometheusLine) -> (Attempt, Result<Config, LoadError>) {
-    let text = read_text(path);
+    let read = read(path);
+    let unresolved = read.as_ref().map(|read| read.unresolved.clone()).unwrap_or_default();
+    let text = read.map(|read| read.text);
     let main = (path.to_owned(), text.as_deref().unwrap_or_default().to_owned());
-    let attempt = RefCell::new(Attempt { patterns: Vec::new(), files: vec![main] });
+    let attempt = RefCell::new(Attempt { patterns: Vec::new(), files: vec![main], unresolved });
     let included = |pattern: &str| {
         attempt.borrow_mut().patterns.push(pattern.to_owned());
         let mut files = Files::new();
@@ -124,5 +131,9 @@ pub(crate) fn read_again(path: &Path, patterns: &[String]) -> Files {
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
-    std::fs::read_to_string(path)
+    Ok(read(path)?.text)
+}
+
+fn read(path: &Path) -> io::Result<Expanded> {
+    text_of(std::fs::read(path)?, &|name| std::env::var(name).ok())
 }

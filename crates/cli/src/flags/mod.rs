@@ -40,7 +40,7 @@ pub(crate) enum Subcommands {
     Demo(Box<DemoFlags>),
     /// Serves a fixed number of series on /metrics, and misbehaves on other paths
     MetricsGenerator(GeneratorFlags),
-    /// Prints the version
+    /// Prints the version, and what it was built from
     Version,
 }
 
@@ -107,9 +107,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Parsed, Us
     match parsed {
         Ok(Cli { command: Some(command) }) => Ok(Parsed::Run(command, warnings)),
         Ok(Cli { command: None }) => Ok(Parsed::Print(definition.render_help().to_string())),
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            Ok(Parsed::Print(error.render().to_string()))
-        }
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Parsed::Print(error.render().to_string())),
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => Ok(Parsed::Run(Subcommands::Version, warnings)),
         Err(error) => Err(UsageError(pflag::message(&error))),
     }
 }
