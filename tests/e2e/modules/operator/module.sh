@@ -1,0 +1,6 @@
+programs=(operator prometheus-config-reloader)
+packages=(
+  github.com/prometheus-operator/prometheus-operator/cmd/operator
+  github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader
+)
+ldflags="-X github.com/prometheus/common/version.Version=$(required github.com/prometheus-operator/prometheus-operator | tr -d v)"
