@@ -1,18 +1,41 @@
 # syntax=docker/dockerfile:1
-# One image, one static binary: docker build -t kvass .
+# One image, one static binary, for amd64 and arm64: scripts/image.sh builds it with its version and commit, `docker build .`
+# for the machine's own architecture without them. Compiled on the builder's architecture, without emulation.
 
-FROM rust:1-bookworm AS build
+FROM --platform=$BUILDPLATFORM rust:1-bookworm AS tools
+RUN apt-get update && \
+    apt-get install -y --no-install-recommends \
+      gcc-aarch64-linux-gnu gcc-x86-64-linux-gnu libc6-dev-arm64-cross libc6-dev-amd64-cross && \
+    rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-RUN apt-get update && apt-get install -y --no-install-recommends musl-tools && rm -rf /var/lib/apt/lists/*
-# musl where its target can be had; scripts/static-binary.sh does without it otherwise.
 COPY rust-toolchain.toml .
-RUN rustup target add "$(uname -m)-unknown-linux-musl" || true
-COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    scripts/static-binary.sh /kvass
+# The toolchain that the file names is installed by its first use.
+RUN rustup target add aarch64-unknown-linux-gnu x86_64-unknown-linux-gnu
 
-# Certificates of authorities, time zones, and the libraries that a statically linked glibc loads for names.
+FROM tools AS build
+ARG TARGETARCH
+ARG KVASS_COMMIT
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target,id=target-$TARGETARCH \
+    scripts/static-binary.sh /kvass "$TARGETARCH"
+
+# What the binary was made of, as CycloneDX; the same for both architectures.
+FROM tools AS sbom
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target,id=sbom \
+    scripts/sbom.sh /kvass.cdx.json
+
+# Certificates of authorities, time zones, and the libraries that a statically linked glibc loads for names: of the same
+# Debian as the compiler's.
 FROM gcr.io/distroless/base-debian12
+ARG KVASS_VERSION=unknown
+ARG KVASS_COMMIT=unknown
+LABEL org.opencontainers.image.title="kvass" \
+      org.opencontainers.image.description="Spreads the targets of one Prometheus configuration over as many Prometheus servers as they need" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$KVASS_VERSION" \
+      org.opencontainers.image.revision="$KVASS_COMMIT"
 COPY --from=build /kvass /kvass
+COPY --from=sbom /kvass.cdx.json /usr/share/sbom/kvass.cdx.json
 # No USER: volumes written by earlier versions, which ran as root, must stay writable. deploy/demo sets one.
 ENTRYPOINT ["/kvass"]

@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -57,6 +57,9 @@ docs: rust ## writes what is generated from code, docs/flags.md
 
 static: rust ## builds the static binary of the image, target/static/kvass
 	scripts/static-binary.sh target/static/kvass
+
+sbom: rust ## writes what the binary is made of, target/kvass.cdx.json
+	scripts/sbom.sh target/kvass.cdx.json
 
 clean: ## removes what was built, and what the demo left
 	$(CARGO) clean
