@@ -17,7 +17,10 @@ fi
 # The tool writes beside the manifests of all members; only that of the binary is wanted.
 name=kvass-sbom
 trap 'rm -f crates/*/$name.json' EXIT
-cargo cyclonedx --quiet --format json --spec-version 1.5 --all --target all --override-filename "$name" \
+# The same crates for arm64.
+cargo cyclonedx --quiet --format json --spec-version 1.5 --all --target x86_64-unknown-linux-gnu --override-filename "$name" \
   --manifest-path crates/cli/Cargo.toml
-install -D -m 0644 "crates/cli/$name.json" "$file"
+# Where the checkout stood is nobody's business.
+mkdir -p "$(dirname "$file")"
+sed "s#file://$PWD/#file:///#g" "crates/cli/$name.json" > "$file"
 echo "sbom.sh: $(grep -c '"purl"' "$file") components in $file" >&2

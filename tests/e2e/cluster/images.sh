@@ -68,6 +68,11 @@ images() {
   fi
   image thanos.tar quay.io/thanos/thanos:v0.42.4 "$env"',"User":"1001","Entrypoint":["/bin/thanos"]' \
     "$BIN/thanos:/bin/thanos" "$authorities:$authorities"
+  # Not part of every run: cluster.sh build operator.
+  if [ -x "$BIN/prometheus-config-reloader" ]; then
+    image config-reloader.tar quay.io/prometheus-operator/prometheus-config-reloader:v0.93.1 \
+      "$env"',"User":"65534","Entrypoint":["/bin/prometheus-config-reloader"]' "$BIN/prometheus-config-reloader:/bin/prometheus-config-reloader"
+  fi
 }
 prometheus_config() {
   echo "$1"',"User":"65534","WorkingDir":"/prometheus","Entrypoint":["/bin/prometheus"],"Cmd":["--config.file=/etc/prometheus/prometheus.yml","--storage.tsdb.path=/prometheus"]'
