@@ -136,6 +136,14 @@ impl Fixture {
         const DELETE: &[&str] = &["delete", "--ignore-not-found", "--wait=false"];
         let delete =
             async |more: &[&str], input: &str| cluster.kubectl_with(self.namespace, &[DELETE, more].concat(), input).await;
+        // Whoever works goes before the permissions do, or the last calls are refused.
+        delete(&["deployments,statefulsets", "--all"], "").await?;
+        until("pods deleted", Duration::from_secs(180), async || {
+            let pods = cluster.pods(self.namespace).await?;
+            anyhow::ensure!(pods.is_empty(), "{} pods are still there", pods.len());
+            Ok(())
+        })
+        .await?;
         delete(&["-f", "-"], &self.control_manifest()).await?;
         match &self.source {
             Source::Files(folder, _) => {
