@@ -19,7 +19,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target,id=target-$TARGETARCH \
     scripts/static-binary.sh /kvass "$TARGETARCH"
 
-# What the binary was made of, as CycloneDX; the same for both architectures.
+# What the binary was made of, as CycloneDX, for both architectures.
 FROM tools AS sbom
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target,id=sbom \

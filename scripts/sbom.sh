@@ -17,7 +17,7 @@ fi
 # The tool writes beside the manifests of all members; only that of the binary is wanted.
 name=kvass-sbom
 trap 'rm -f crates/*/$name.json' EXIT
-# The same crates for arm64.
+# For arm64 they are these, or fewer.
 cargo cyclonedx --quiet --format json --spec-version 1.5 --all --target x86_64-unknown-linux-gnu --override-filename "$name" \
   --manifest-path crates/cli/Cargo.toml
 # Where the checkout stood is nobody's business.
