@@ -228,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn help_and_version_are_printed() {
+    fn help_and_version_are_asked_for_in_every_form() {
         for line in ["", "help", "--help", "-h"] {
             assert!(printed(line).contains("coordinator"), "{line}");
         }
         for line in ["help coordinator", "coordinator --help", "coordinator -h"] {
             assert!(printed(line).contains("--shard.max-series"), "{line}");
         }
-        assert!(matches!(parse(["--version".to_owned()].to_vec()), Ok(Parsed::Run(Subcommands::Version, _))));
+        assert!(matches!(parse(words("--version")), Ok(Parsed::Run(Subcommands::Version, _))));
     }
 }
