@@ -101,13 +101,35 @@ pub(crate) const DEMO_AGENT: Fixture = Fixture {
     ..DEMO_FAST
 };
 
+/// deploy/production made small and quick, its bucket a folder: two replicas of the shards, two coordinators.
+pub(crate) const PRODUCTION_REPLICAS: Fixture = Fixture {
+    name: "tests/e2e/overlays/production-replicas",
+    namespace: "monitoring",
+    source: Source::Kustomization("tests/e2e/overlays/production-replicas"),
+    interval: Duration::from_secs(5),
+    generators: 6,
+    replicas: &["prometheus-rep-0", "prometheus-rep-1"],
+    query: "thanos-query",
+    least_privilege: true,
+};
+
+/// The same with one replica of the shards.
+pub(crate) const PRODUCTION: Fixture = Fixture {
+    name: "tests/e2e/overlays/production",
+    source: Source::Kustomization("tests/e2e/overlays/production"),
+    replicas: &["prometheus-rep-0"],
+    ..PRODUCTION_REPLICAS
+};
+
+/// The namespace of everything that is not in `default`, with the pod security it enforces.
+pub(crate) const NAMESPACE: &str = "deploy/production/namespace.yaml";
+
 impl Fixture {
     /// Applies everything, the control last, and waits until the exporters and the control are ready.
     pub(crate) async fn up(&self, cluster: &Cluster) -> anyhow::Result<()> {
         tracing::info!("applying {}", self.name);
         if self.namespace != "default" {
-            // Exists already where a story before used it.
-            let _ = cluster.kubectl("default", &["create", "namespace", self.namespace]).await;
+            cluster.kubectl(self.namespace, &["create", "-f", &cluster.file(NAMESPACE).display().to_string()]).await?;
         }
         match &self.source {
             Source::Files(folder, files) => {
@@ -154,11 +176,16 @@ impl Fixture {
             }
         }
         delete(&["persistentvolumeclaims", "--all"], "").await?;
-        until("everything deleted", Duration::from_secs(120), async || {
+        if self.namespace != "default" {
+            delete(&["namespace", self.namespace], "").await?;
+        }
+        until("everything deleted", Duration::from_secs(180), async || {
             let pods = cluster.pods(self.namespace).await?;
             anyhow::ensure!(pods.is_empty(), "{} pods are still there", pods.len());
             let claims = cluster.claims(self.namespace).await?;
             anyhow::ensure!(claims.is_empty(), "{} volume claims are still there", claims.len());
+            let gone = self.namespace == "default" || !cluster.namespaces().await?.iter().any(|name| name == self.namespace);
+            anyhow::ensure!(gone, "namespace {} is still there", self.namespace);
             Ok(())
         })
         .await
@@ -168,7 +195,8 @@ impl Fixture {
         CONTROL.replace("INTERVAL", &format!("{}s", self.interval.as_secs()))
     }
 
-    async fn render(&self, cluster: &Cluster, folder: &str) -> anyhow::Result<String> {
+    /// What `kubectl apply -k` would send.
+    pub(crate) async fn render(&self, cluster: &Cluster, folder: &str) -> anyhow::Result<String> {
         let folder = cluster.file(folder);
         // Overlays build on files of deploy/, which lie outside of theirs.
         let arguments = ["kustomize", "--load-restrictor=LoadRestrictionsNone", &folder.display().to_string()];
@@ -214,11 +242,18 @@ impl Fixture {
 
     /// What the coordinator that leads says of itself.
     pub(crate) async fn coordinator_status(&self, cluster: &Cluster) -> anyhow::Result<Value> {
+        Ok(self.leader(cluster).await?.1)
+    }
+
+    /// The coordinator that leads, and what it says of itself.
+    pub(crate) async fn leader(&self, cluster: &Cluster) -> anyhow::Result<(Pod, Value)> {
         let mut last = anyhow::anyhow!("no coordinator");
         for pod in self.coordinators(cluster).await? {
             match cluster.ask_data(&pod, HTTP, "/api/v1/coordinator/status", &[]).await {
-                // A standby has no replicas to tell of.
-                Ok(status) if status["replicas"].as_array().is_some_and(|replicas| !replicas.is_empty()) => return Ok(status),
+                Ok(status) if status["leader"] == false => last = anyhow::anyhow!("no coordinator leads"),
+                Ok(status) if status["replicas"].as_array().is_some_and(|replicas| !replicas.is_empty()) => {
+                    return Ok((pod, status));
+                }
                 Ok(_) => last = anyhow::anyhow!("no coordinator knows any replica yet"),
                 Err(error) => last = error,
             }

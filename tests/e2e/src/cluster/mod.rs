@@ -79,6 +79,18 @@ impl Cluster {
             .with_context(|| format!("kubectl {}", all.join(" ")))
     }
 
+    /// Runs `helm`, which is beside `kubectl`.
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let environment = &self.inner.environment;
+        tracing::info!("$ helm {}", arguments.join(" "));
+        run(
+            Command::new(environment.kubectl.with_file_name("helm")).args(arguments).env("KUBECONFIG", &environment.kubeconfig),
+            "",
+        )
+        .await
+        .with_context(|| format!("helm {}", arguments.join(" ")))
+    }
+
     /// Runs the cluster's script: `stop`, `start`, `node-crash` and the like.
     pub(crate) async fn machine(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let machine = self.inner.environment.machine.as_ref().context("the machine is not ours")?;

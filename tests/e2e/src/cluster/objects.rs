@@ -104,6 +104,12 @@ impl Cluster {
         Ok(list(&claims["items"]).map(|claim| (text(&claim["metadata"]["name"]), text(&claim["metadata"]["uid"]))).collect())
     }
 
+    /// Names of all namespaces.
+    pub(crate) async fn namespaces(&self) -> anyhow::Result<Vec<String>> {
+        let namespaces = self.get("/api/v1/namespaces").await?;
+        Ok(list(&namespaces["items"]).map(|namespace| text(&namespace["metadata"]["name"])).collect())
+    }
+
     /// Events, oldest first.
     pub(crate) async fn events(&self, namespace: &str) -> anyhow::Result<Vec<Event>> {
         let events = self.get(&format!("/api/v1/namespaces/{namespace}/events")).await?;

@@ -1,8 +1,11 @@
 //! (b) Twice the exporters, twice the shards; then few of them: drain, idle time, scale-in.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::stage::{Stage, now};
+use crate::{
+    cluster::until,
+    stage::{Stage, now},
+};
 
 pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     stage.steady(6, 3, Duration::from_secs(180)).await?;
@@ -27,6 +30,35 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let fleet = stage.steady(4, 2, Duration::from_secs(5)).await;
     let seen = fleet.as_ref().map_or_else(|error| format!("{error:#}"), |fleet| format!("{:?}", fleet.targets));
     stage.expect("30 s later still 2 shards", seen, fleet.is_ok());
+    Ok(())
+}
+
+/// The same with volumes, which are deleted with their shards.
+pub(super) async fn with_volumes(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.steady(6, 3, Duration::from_secs(300)).await?;
+    let before = stage.cluster.claims(stage.fixture.namespace).await?;
+    tell(stage).await?;
+    claims_of_living_shards(stage, &before).await
+}
+
+/// Claims go after their pods: waits until the claims of shards are those of living ones, and promises that those of
+/// `before` are the same as they were.
+pub(super) async fn claims_of_living_shards(stage: &mut Stage, before: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let namespace = stage.fixture.namespace;
+    let mut living: Vec<String> =
+        stage.fixture.shards(&stage.cluster).await?.iter().map(|pod| format!("data-{}", pod.name)).collect();
+    living.sort();
+    let of_shards = |claim: &str| stage.fixture.replicas.iter().any(|replica| claim.starts_with(&format!("data-{replica}-")));
+    let left = until("no claim of a removed shard", Duration::from_secs(60), async || {
+        let mut claims = stage.cluster.claims(namespace).await?;
+        claims.retain(|name, _| of_shards(name));
+        anyhow::ensure!(claims.keys().eq(living.iter()), "{:?}", claims.keys().collect::<Vec<_>>());
+        Ok(claims)
+    })
+    .await;
+    let kept = left.as_ref().is_ok_and(|left| left.iter().all(|(name, uid)| before.get(name).is_none_or(|old| old == uid)));
+    let seen = left.map_or_else(|error| format!("{error:#}"), |left| format!("{:?}", left.keys().collect::<Vec<_>>()));
+    stage.expect("each living shard has its old claim, and no other claim of a shard is left", seen, kept);
     Ok(())
 }
 

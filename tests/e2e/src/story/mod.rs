@@ -3,10 +3,14 @@
 mod config_change;
 mod disruptions;
 mod growth;
+mod leader;
+mod manifests;
 mod permissions;
+mod replicas;
 mod reset;
 mod scrapers;
 mod tutorial;
+mod upload;
 
 use std::{fmt::Write, future::Future, path::Path, pin::Pin, time::Instant};
 
@@ -15,7 +19,7 @@ use anyhow::Context;
 use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
-    fixture::{DEMO, DEMO_AGENT, DEMO_FAST, DEMO_PROMETHEUS_2, Fixture},
+    fixture::{DEMO, DEMO_AGENT, DEMO_FAST, DEMO_PROMETHEUS_2, Fixture, PRODUCTION, PRODUCTION_REPLICAS},
     report::{Outcome, Report},
     stage::{Stage, now},
 };
@@ -34,8 +38,8 @@ pub(crate) struct Story {
     tell: fn(&mut Stage) -> Telling<'_>,
 }
 
-/// In the order they are told: those on the same manifests behind one another, as these stay up between them; the permissions
-/// last, as they are judged by the calls of all stories.
+/// In the order they are told: those on the same manifests behind one another, as these stay up between them; permissions
+/// behind them, as they are judged by the calls of all stories before.
 const STORIES: &[Story] = &[
     Story {
         letter: "a",
@@ -126,12 +130,60 @@ const STORIES: &[Story] = &[
         tell: |stage| Box::pin(reset::tell(stage)),
     },
     Story {
+        letter: "m",
+        title: "the API server and helm take the manifests",
+        on: &DEMO_FAST,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(manifests::tell(stage)),
+    },
+    Story {
         letter: "f",
         title: "permissions",
         on: &DEMO_FAST,
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(permissions::tell(stage)),
+    },
+    Story {
+        letter: "e",
+        title: "two replicas of the shards",
+        on: &PRODUCTION_REPLICAS,
+        short: false,
+        needs_machine: false,
+        tell: |stage| Box::pin(replicas::tell(stage)),
+    },
+    Story {
+        letter: "c5",
+        title: "the leader killed, coordinators replaced",
+        on: &PRODUCTION_REPLICAS,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(leader::tell(stage)),
+    },
+    Story {
+        letter: "f2",
+        title: "permissions in production",
+        on: &PRODUCTION_REPLICAS,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(permissions::tell(stage)),
+    },
+    Story {
+        letter: "g",
+        title: "the last sample of a shard that is gone",
+        on: &PRODUCTION,
+        short: false,
+        needs_machine: false,
+        tell: |stage| Box::pin(upload::tell(stage)),
+    },
+    Story {
+        letter: "b2",
+        title: "growth and shrinking with volumes",
+        on: &PRODUCTION,
+        short: false,
+        needs_machine: false,
+        tell: |stage| Box::pin(growth::with_volumes(stage)),
     },
 ];
 

@@ -1,7 +1,9 @@
-//! (e) Two replica StatefulSets: each has all targets, Thanos shows them once, and a shard of one may go unnoticed.
+//! (e) Two replica StatefulSets: each has all targets, Thanos shows them once, a shard of one may go
+//! unnoticed, and both shrink with their volumes.
 
 use std::time::Duration;
 
+use super::growth;
 use crate::stage::Stage;
 
 pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
@@ -24,5 +26,12 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     stage.steady(targets, shards * replicas.len() as u64, Duration::from_secs(240)).await?;
     let row = stage.end(act).await?;
     stage.expect_no_gap(&row);
-    Ok(())
+
+    let before = stage.cluster.claims(stage.fixture.namespace).await?;
+    let act = stage.begin("6 → 4 exporters").await?;
+    stage.generators(4).await?;
+    stage.steady(4, 2 * replicas.len() as u64, Duration::from_secs(420)).await?;
+    let row = stage.end(act).await?;
+    stage.expect_no_gap(&row);
+    growth::claims_of_living_shards(stage, &before).await
 }
