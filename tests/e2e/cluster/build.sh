@@ -1,7 +1,7 @@
-# The Go programs of the cluster, from modules that go.mod and go.sum pin; sourced by cluster.sh.
+# The Go programs of the cluster and of its users, from modules that go.mod and go.sum pin; sourced by cluster.sh.
 
 MODULES=$REPO/tests/e2e/modules
-CLUSTER_MODULES=(kubernetes etcd coredns thanos prometheus)
+CLUSTER_MODULES=(kubernetes etcd coredns thanos prometheus helm)
 
 # The version that the go.mod in the current folder requires of a module.
 required() { sed -n "s#^\(require\)\?[[:space:]]*$1 \(v[^ ]*\).*#\2#p" go.mod | head -1; }
@@ -49,7 +49,7 @@ build_module() (
   say "$1: ${programs[*]} built in $((SECONDS - start)) s"
 )
 
-# build [MODULE…]: those of the cluster unless named.
+# build [MODULE…]: those of CLUSTER_MODULES unless named.
 build() {
   local start=$SECONDS module
   need_go

@@ -22,7 +22,9 @@ pub(crate) struct Fixture {
     pub(crate) generators: u64,
     /// StatefulSets of shards.
     pub(crate) replicas: &'static [&'static str],
-    /// The pods that are asked for what all shards stored: `app.kubernetes.io/name`.
+    /// What coordinators are called: [`Pod::is`].
+    pub(crate) coordinator: &'static str,
+    /// What the pods are called that are asked for what all shards stored.
     pub(crate) query: &'static str,
     /// Whether it grants only what is needed; the demo grants what the original's did.
     pub(crate) least_privilege: bool,
@@ -35,10 +37,9 @@ pub(crate) enum Source {
     Files(&'static str, &'static [&'static str]),
     /// A kustomization.
     Kustomization(&'static str),
+    /// The chart with a file of values, and the exporters of the demo.
+    Chart(&'static str),
 }
-
-/// Label of what kind of thing a pod is.
-const NAME: &str = "app.kubernetes.io/name";
 
 /// The exporters' job in every fixture's configuration.
 pub(crate) const UP: &str = r#"up{job="metrics-test"}"#;
@@ -74,6 +75,7 @@ pub(crate) const DEMO: Fixture = Fixture {
     interval: Duration::from_secs(15),
     generators: 6,
     replicas: &["prometheus-rep-0"],
+    coordinator: "kvass-coordinator",
     query: "thanos-query",
     least_privilege: false,
 };
@@ -109,6 +111,7 @@ pub(crate) const PRODUCTION_REPLICAS: Fixture = Fixture {
     interval: Duration::from_secs(5),
     generators: 6,
     replicas: &["prometheus-rep-0", "prometheus-rep-1"],
+    coordinator: "kvass-coordinator",
     query: "thanos-query",
     least_privilege: true,
 };
@@ -120,6 +123,19 @@ pub(crate) const PRODUCTION: Fixture = Fixture {
     replicas: &["prometheus-rep-0"],
     ..PRODUCTION_REPLICAS
 };
+
+/// The chart made small and quick.
+pub(crate) const CHART: Fixture = Fixture {
+    name: "deploy/helm/kvass",
+    source: Source::Chart("tests/e2e/overlays/chart/values.yaml"),
+    replicas: &["kvass-rep-0"],
+    coordinator: "coordinator",
+    query: "query",
+    ..PRODUCTION_REPLICAS
+};
+
+/// The exporters, where they are no part of the manifests.
+const EXPORTERS: &str = "deploy/demo/metrics.yaml";
 
 /// The namespace of everything that is not in `default`, with the pod security it enforces.
 pub(crate) const NAMESPACE: &str = "deploy/production/namespace.yaml";
@@ -141,6 +157,10 @@ impl Fixture {
             Source::Kustomization(folder) => {
                 let rendered = self.render(cluster, folder).await?;
                 cluster.kubectl_with(self.namespace, &["create", "-f", "-"], &rendered).await?;
+            }
+            Source::Chart(values) => {
+                self.helm(cluster, "install", values, &[]).await?;
+                cluster.kubectl(self.namespace, &["create", "-f", &cluster.file(EXPORTERS).display().to_string()]).await?;
             }
         }
         cluster.kubectl_with(self.namespace, &["create", "-f", "-"], &self.control_manifest()).await?;
@@ -174,6 +194,10 @@ impl Fixture {
             Source::Kustomization(folder) => {
                 delete(&["-f", "-"], &self.render(cluster, folder).await?).await?;
             }
+            Source::Chart(_) => {
+                cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
+                delete(&["-f", &cluster.file(EXPORTERS).display().to_string()], "").await?;
+            }
         }
         delete(&["persistentvolumeclaims", "--all"], "").await?;
         if self.namespace != "default" {
@@ -191,6 +215,15 @@ impl Fixture {
         .await
     }
 
+    /// `helm install` or `helm upgrade` of the chart with a file of values and more flags.
+    pub(crate) async fn helm(&self, cluster: &Cluster, command: &str, values: &str, more: &[&str]) -> anyhow::Result<()> {
+        let (chart, values) = (cluster.file("deploy/helm/kvass"), cluster.file(values));
+        let (chart, values) = (chart.display().to_string(), values.display().to_string());
+        let arguments = [command, "kvass", &chart, "--namespace", self.namespace, "--values", &values];
+        cluster.helm(&[&arguments, more].concat()).await?;
+        Ok(())
+    }
+
     fn control_manifest(&self) -> String {
         CONTROL.replace("INTERVAL", &format!("{}s", self.interval.as_secs()))
     }
@@ -203,14 +236,9 @@ impl Fixture {
         cluster.kubectl(self.namespace, &arguments).await
     }
 
-    /// `kubectl`'s form of the coordinator's label.
-    pub(crate) fn coordinator_selector(&self) -> &'static str {
-        "app.kubernetes.io/name=kvass-coordinator"
-    }
-
     /// The exporters.
     pub(crate) async fn generators(&self, cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
-        cluster.pods_with(self.namespace, (NAME, "metrics")).await
+        cluster.pods_called(self.namespace, "metrics").await
     }
 
     /// The shards of all replicas.
@@ -222,7 +250,7 @@ impl Fixture {
 
     /// The coordinators.
     pub(crate) async fn coordinators(&self, cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
-        cluster.pods_with(self.namespace, (NAME, "kvass-coordinator")).await
+        cluster.pods_called(self.namespace, self.coordinator).await
     }
 
     /// Who is asked for what all shards stored.
@@ -236,7 +264,7 @@ impl Fixture {
     }
 
     async fn one(&self, cluster: &Cluster, name: &str) -> anyhow::Result<Pod> {
-        let pods = cluster.pods_with(self.namespace, (NAME, name)).await?;
+        let pods = cluster.pods_called(self.namespace, name).await?;
         pods.into_iter().max_by_key(Pod::ready).with_context(|| format!("no pod {name}"))
     }
 

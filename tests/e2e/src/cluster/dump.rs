@@ -10,7 +10,7 @@ pub(crate) async fn dump(cluster: &Cluster, fixture: &Fixture) -> String {
         &["get", "pods,statefulsets,persistentvolumeclaims", "-o", "wide"][..],
         &["get", "events", "--sort-by=.lastTimestamp"],
         &["describe", "pods", "--selector", "kvass/rep"],
-        &["logs", "--selector", fixture.coordinator_selector(), "--tail=200", "--prefix"],
+        &["logs", "deployment/kvass-coordinator", "--all-pods", "--tail=200"],
         &["logs", "--selector", "kvass/rep", "--all-containers", "--tail=25", "--prefix", "--max-log-requests=100"],
     ] {
         let text = cluster.kubectl(fixture.namespace, arguments).await.unwrap_or_else(|error| format!("{error:#}"));

@@ -34,6 +34,13 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
+    /// Whether it is what is called so: by its name label, or, where one name is that of a whole chart, its component.
+    pub(crate) fn is(&self, called: &str) -> bool {
+        ["app.kubernetes.io/name", "app.kubernetes.io/component"]
+            .iter()
+            .any(|label| self.labels.get(*label).is_some_and(|value| value == called))
+    }
+
     /// Ready, and not on its way out.
     pub(crate) fn ready(&self) -> bool {
         self.ready_since.is_some() && self.deleting.is_none()
@@ -85,10 +92,10 @@ impl Cluster {
         Ok(list(&pods["items"]).map(Pod::parse).collect())
     }
 
-    /// The pods with a label, those on their way out left out.
-    pub(crate) async fn pods_with(&self, namespace: &str, label: (&str, &str)) -> anyhow::Result<Vec<Pod>> {
+    /// The pods that are called so, those on their way out left out.
+    pub(crate) async fn pods_called(&self, namespace: &str, called: &str) -> anyhow::Result<Vec<Pod>> {
         let mut pods = self.pods(namespace).await?;
-        pods.retain(|pod| pod.deleting.is_none() && pod.labels.get(label.0).is_some_and(|value| value == label.1));
+        pods.retain(|pod| pod.deleting.is_none() && pod.is(called));
         Ok(pods)
     }
 

@@ -93,12 +93,12 @@ impl Recording {
     }
 
     pub(super) fn living_generators(&self) -> Vec<Pod> {
-        self.pods.values().filter(|seen| seen.until.is_none() && is(&seen.pod, "metrics")).map(|seen| seen.pod.clone()).collect()
+        self.pods.values().filter(|seen| seen.until.is_none() && seen.pod.is("metrics")).map(|seen| seen.pod.clone()).collect()
     }
 
     /// The living pod of a name label.
     pub(super) fn find(&self, name: &str) -> Option<Pod> {
-        let living = self.pods.values().filter(|seen| seen.until.is_none() && is(&seen.pod, name));
+        let living = self.pods.values().filter(|seen| seen.until.is_none() && seen.pod.is(name));
         living.max_by_key(|seen| seen.ready_since).map(|seen| seen.pod.clone())
     }
 
@@ -147,7 +147,7 @@ impl Recording {
 
     /// The exporters that were ever ready.
     pub(super) fn targets(&self) -> BTreeMap<String, Lived> {
-        let generators = self.pods.values().filter(|seen| is(&seen.pod, "metrics"));
+        let generators = self.pods.values().filter(|seen| seen.pod.is("metrics"));
         generators
             .filter_map(|seen| Some((seen.pod.name.clone(), Lived { from: seen.ready_since?, until: seen.until })))
             .collect()
@@ -167,7 +167,7 @@ impl Recording {
     }
 
     pub(super) fn of_control(&self, afterwards: &[Sample]) -> Observations {
-        let scrapes = self.scrapes(|pod| is(pod, "kvass-e2e-control").then(|| "control".to_owned()));
+        let scrapes = self.scrapes(|pod| pod.is("kvass-e2e-control").then(|| "control".to_owned()));
         Observations {
             stored: self.control.clone(),
             down: BTreeMap::new(),
@@ -230,10 +230,6 @@ impl Recording {
         let had = |seen: &&Seen| seen.pod.ip == Some(scrape.scraper) && seen.pod.created <= scrape.at;
         self.pods.values().filter(had).max_by_key(|seen| seen.pod.created).map(|seen| &seen.pod)
     }
-}
-
-fn is(pod: &Pod, name: &str) -> bool {
-    pod.labels.get("app.kubernetes.io/name").is_some_and(|label| label == name)
 }
 
 fn union(before: &BTreeMap<String, BTreeSet<i64>>, samples: &[Sample]) -> BTreeMap<String, BTreeSet<i64>> {

@@ -1,5 +1,6 @@
 //! The stories. Each is setup, acts and promises; one that fails does not stop the others.
 
+mod chart;
 mod config_change;
 mod disruptions;
 mod growth;
@@ -19,7 +20,7 @@ use anyhow::Context;
 use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
-    fixture::{DEMO, DEMO_AGENT, DEMO_FAST, DEMO_PROMETHEUS_2, Fixture, PRODUCTION, PRODUCTION_REPLICAS},
+    fixture::{CHART, DEMO, DEMO_AGENT, DEMO_FAST, DEMO_PROMETHEUS_2, Fixture, PRODUCTION, PRODUCTION_REPLICAS},
     report::{Outcome, Report},
     stage::{Stage, now},
 };
@@ -184,6 +185,14 @@ const STORIES: &[Story] = &[
         short: false,
         needs_machine: false,
         tell: |stage| Box::pin(growth::with_volumes(stage)),
+    },
+    Story {
+        letter: "h2",
+        title: "helm upgrade and rollback",
+        on: &CHART,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(chart::tell(stage)),
     },
 ];
 
