@@ -34,7 +34,8 @@ pub(crate) struct Story {
     on: &'static Fixture,
     /// Told by `make e2e` and not only by `make e2e-all`.
     short: bool,
-    /// Kills processes, stops servers or crashes nodes.
+    /// Kills processes, stops servers, crashes nodes, or takes what only a cluster of ours has: a volume that all nodes
+    /// see, and a namespace `monitoring` that may be deleted.
     needs_machine: bool,
     tell: fn(&mut Stage) -> Telling<'_>,
 }
@@ -151,7 +152,7 @@ const STORIES: &[Story] = &[
         title: "two replicas of the shards",
         on: &PRODUCTION_REPLICAS,
         short: false,
-        needs_machine: false,
+        needs_machine: true,
         tell: |stage| Box::pin(replicas::tell(stage)),
     },
     Story {
@@ -175,7 +176,7 @@ const STORIES: &[Story] = &[
         title: "the last sample of a shard that is gone",
         on: &PRODUCTION,
         short: false,
-        needs_machine: false,
+        needs_machine: true,
         tell: |stage| Box::pin(upload::tell(stage)),
     },
     Story {
@@ -183,7 +184,7 @@ const STORIES: &[Story] = &[
         title: "growth and shrinking with volumes",
         on: &PRODUCTION,
         short: false,
-        needs_machine: false,
+        needs_machine: true,
         tell: |stage| Box::pin(growth::with_volumes(stage)),
     },
     Story {
