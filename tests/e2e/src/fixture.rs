@@ -140,6 +140,15 @@ const EXPORTERS: &str = "deploy/demo/metrics.yaml";
 /// The namespace of everything that is not in `default`, with the pod security it enforces.
 pub(crate) const NAMESPACE: &str = "deploy/production/namespace.yaml";
 
+/// Between two objects of a file.
+const DOCUMENT: &str = "\n---\n";
+
+/// Whether a document is an account, or says what accounts may do.
+fn is_access(document: &str) -> bool {
+    let kind = document.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or_default();
+    kind == "ServiceAccount" || kind.contains("Role")
+}
+
 impl Fixture {
     /// Applies everything, the control last, and waits until the exporters and the control are ready.
     pub(crate) async fn up(&self, cluster: &Cluster) -> anyhow::Result<()> {
@@ -178,34 +187,36 @@ impl Fixture {
         const DELETE: &[&str] = &["delete", "--ignore-not-found", "--wait=false"];
         let delete =
             async |more: &[&str], input: &str| cluster.kubectl_with(self.namespace, &[DELETE, more].concat(), input).await;
-        // Whoever works goes before the permissions do, or the last calls are refused.
-        delete(&["deployments,statefulsets", "--all"], "").await?;
+        let manifests = match &self.source {
+            Source::Files(folder, files) => {
+                let texts: Result<Vec<String>, _> =
+                    files.iter().map(|file| std::fs::read_to_string(cluster.file(folder).join(file))).collect();
+                texts.with_context(|| (*folder).to_owned())?.join(DOCUMENT)
+            }
+            Source::Kustomization(folder) => self.render(cluster, folder).await?,
+            Source::Chart(_) => {
+                cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
+                std::fs::read_to_string(cluster.file(EXPORTERS)).context(EXPORTERS)?
+            }
+        };
+        let manifests = [manifests, self.control_manifest()].join(DOCUMENT);
+        // Whoever loses its permissions before it ends is refused a call, which looks as if they were too few.
+        let (access, rest): (Vec<&str>, Vec<&str>) = manifests.split(DOCUMENT).partition(|document| is_access(document));
+        delete(&["-f", "-"], &rest.join(DOCUMENT)).await?;
+        delete(&["persistentvolumeclaims", "--all"], "").await?;
         until("pods deleted", Duration::from_secs(180), async || {
             let pods = cluster.pods(self.namespace).await?;
             anyhow::ensure!(pods.is_empty(), "{} pods are still there", pods.len());
             Ok(())
         })
         .await?;
-        delete(&["-f", "-"], &self.control_manifest()).await?;
-        match &self.source {
-            Source::Files(folder, _) => {
-                delete(&["-f", &cluster.file(folder).display().to_string()], "").await?;
-            }
-            Source::Kustomization(folder) => {
-                delete(&["-f", "-"], &self.render(cluster, folder).await?).await?;
-            }
-            Source::Chart(_) => {
-                cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
-                delete(&["-f", &cluster.file(EXPORTERS).display().to_string()], "").await?;
-            }
+        if !access.is_empty() {
+            delete(&["-f", "-"], &access.join(DOCUMENT)).await?;
         }
-        delete(&["persistentvolumeclaims", "--all"], "").await?;
         if self.namespace != "default" {
             delete(&["namespace", self.namespace], "").await?;
         }
-        until("everything deleted", Duration::from_secs(180), async || {
-            let pods = cluster.pods(self.namespace).await?;
-            anyhow::ensure!(pods.is_empty(), "{} pods are still there", pods.len());
+        until("everything deleted", Duration::from_secs(60), async || {
             let claims = cluster.claims(self.namespace).await?;
             anyhow::ensure!(claims.is_empty(), "{} volume claims are still there", claims.len());
             let gone = self.namespace == "default" || !cluster.namespaces().await?.iter().any(|name| name == self.namespace);

@@ -101,6 +101,16 @@ impl Stage {
         self.expect(format!("{}: no gap", row.act), seen, missing + visible + unscraped + down == 0);
     }
 
+    /// The promise where targets move between shards whose history stays: nothing missing, nothing unscraped. The shard
+    /// that a target leaves ends its series an interval after its last scrape, and Thanos shows nothing from there to the
+    /// next sample of the other one, less than an interval later: at most one step of each target.
+    pub(crate) fn expect_moves_only(&mut self, row: &Row) {
+        let Figures { targets, missing, visible, unscraped, down, .. } = row.shards;
+        let seen = format!("{missing} missing, {unscraped} unscraped, {down} up=0; {visible} visible for {targets} targets");
+        let held = missing + unscraped + down == 0 && visible <= targets;
+        self.expect(format!("{}: nothing missing, at most a step of each target not visible", row.act), seen, held);
+    }
+
     /// The promise where scrapes of a pod must fail: at most so many of them for each target.
     pub(crate) fn expect_unscraped(&mut self, row: &Row, most: u64, why: &str) {
         let seen = row.shards.unscraped;
