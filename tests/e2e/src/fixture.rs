@@ -210,9 +210,7 @@ impl Fixture {
             Ok(())
         })
         .await?;
-        if !access.is_empty() {
-            delete(&["-f", "-"], &access.join(DOCUMENT)).await?;
-        }
+        delete(&["-f", "-"], &access.join(DOCUMENT)).await?;
         if self.namespace != "default" {
             delete(&["namespace", self.namespace], "").await?;
         }

@@ -44,9 +44,10 @@ async fn all(stage: &mut Stage) -> anyhow::Result<()> {
 
     let chart = stage.cluster.file(CHART).display().to_string();
     let small = stage.cluster.file("tests/e2e/overlays/chart/values.yaml").display().to_string();
-    let secret = "objectStore.existingSecret=thanos-objstore";
+    let all = "objectStore.existingSecret=thanos-objstore,store.enabled=true,compact.enabled=true,rule.enabled=true,\
+        rule.existingConfigMap=prometheus-rules";
     for (name, values) in
-        [("as it is", &[][..]), ("with an object store", &["--set", secret]), ("with the stories' values", &["--values", &small])]
+        [("as it is", &[][..]), ("with all of Thanos", &["--set", all]), ("with the stories' values", &["--values", &small])]
     {
         let lint = stage.cluster.helm(&[&["lint", "--strict", &chart], values].concat()).await;
         let held = lint.is_ok();
