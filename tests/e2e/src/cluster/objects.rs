@@ -77,6 +77,8 @@ impl Pod {
 /// What matters of an event.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
+    /// Identity.
+    pub(crate) uid: String,
     /// The object it is about: `StatefulSet/prometheus-rep-0`.
     pub(crate) about: String,
     /// One word.
@@ -117,12 +119,13 @@ impl Cluster {
         Ok(list(&namespaces["items"]).map(|namespace| text(&namespace["metadata"]["name"])).collect())
     }
 
-    /// Events, oldest first.
+    /// Events, in no order.
     pub(crate) async fn events(&self, namespace: &str) -> anyhow::Result<Vec<Event>> {
         let events = self.get(&format!("/api/v1/namespaces/{namespace}/events")).await?;
         let event = |event: &Value| {
             let about = &event["involvedObject"];
             Event {
+                uid: text(&event["metadata"]["uid"]),
                 about: format!("{}/{}", text(&about["kind"]), text(&about["name"])),
                 reason: text(&event["reason"]),
                 message: text(&event["message"]),

@@ -1,7 +1,7 @@
 //! (h) Somebody sets the number of shards back on a loaded fleet: put back within one cycle, no volume deleted,
 //! an event that says who it was.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     cluster::until,
@@ -24,7 +24,7 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
 async fn reset(stage: &mut Stage, name: &str, command: &[&str], manager: &str) -> anyhow::Result<()> {
     let namespace = stage.fixture.namespace;
     let claims = stage.cluster.claims(namespace).await?;
-    let events = stage.cluster.events(namespace).await?.len();
+    let before: BTreeSet<String> = stage.cluster.events(namespace).await?.into_iter().map(|event| event.uid).collect();
     let act = stage.begin(name).await?;
     let at = now();
     stage.cluster.kubectl(namespace, command).await?;
@@ -43,11 +43,8 @@ async fn reset(stage: &mut Stage, name: &str, command: &[&str], manager: &str) -
     let kept = stage.cluster.claims(namespace).await? == claims;
     stage.expect(format!("{name}: no volume claim deleted"), claims.len(), kept);
     let all = stage.cluster.events(namespace).await?;
-    let told = all
-        .iter()
-        .skip(events.min(all.len()))
-        .chain(&all)
-        .find(|event| event.about.starts_with("StatefulSet/") && event.message.contains(manager));
+    let mut new = all.iter().filter(|event| !before.contains(&event.uid));
+    let told = new.find(|event| event.about.starts_with("StatefulSet/") && event.message.contains(manager));
     let seen = told.map_or_else(|| "no event".to_owned(), |event| format!("{}: {}", event.reason, event.message));
     let held = told.is_some();
     stage.expect(format!("{name}: an event names {manager}"), seen, held);
