@@ -191,7 +191,7 @@ const STORIES: &[Story] = &[
         letter: "h2",
         title: "helm upgrade and rollback",
         on: &CHART,
-        short: false,
+        short: true,
         needs_machine: true,
         tell: |stage| Box::pin(chart::tell(stage)),
     },
