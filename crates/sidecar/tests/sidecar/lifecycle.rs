@@ -142,9 +142,11 @@ async fn a_restart_beside_a_broken_file_goes_on_with_the_last_good_one() {
     assert_eq!(mode & 0o777, 0o600, "it holds the user's secrets");
     let hash = world.get("/api/v1/shard/runtimeinfo/").await.1["data"]["ConfigHash"].clone();
     let injected = world.read("out/injected.yml");
+    let dir = world.dir.clone();
+    // Two sidecars in one folder would keep configurations for one another.
+    world.stop().await;
 
     for broken in [Some("scrape_configs: [{}]"), None] {
-        let dir = world.dir.clone();
         match broken {
             Some(text) => std::fs::write(dir.path().join("prometheus.yml"), text).unwrap(),
             None => std::fs::remove_file(dir.path().join("prometheus.yml")).unwrap(),
@@ -169,7 +171,7 @@ async fn a_restart_beside_a_broken_file_goes_on_with_the_last_good_one() {
             world.stop().await;
         }
     }
-    let world = World::start(world.dir.clone(), |_| {}).await;
+    let world = World::start(dir.clone(), |_| {}).await;
     std::fs::write(world.file("prometheus.yml"), CONFIG.replace("job_name: k", "job_name: l")).unwrap();
     kept(&world, "job_name: l").await;
     assert_eq!(world.text("/-/ready").await, "kvass sidecar is ready\n");
