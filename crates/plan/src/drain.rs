@@ -43,7 +43,7 @@ fn calm(working: &Working<'_>) -> bool {
 /// be: removing shards goes from the end, so emptying one before it would be in vain.
 fn drainable(working: &Working<'_>) -> Vec<u32> {
     let least = working.limits.min_shards.max(1);
-    let movable = |ordinal: u32, shard: &Shard| shard.targets.keys().all(|target| working.movable(*target, ordinal));
+    let movable = |ordinal: u32, shard: &Shard| shard.targets.keys().all(|target| working.movable_down(*target, ordinal));
     let tail = working.shards.iter().rev().filter(|(ordinal, _)| !outgoing(working.snapshot, **ordinal));
     tail.take_while(|(ordinal, shard)| **ordinal >= least && shard.changeable && movable(**ordinal, shard))
         .filter(|(_, shard)| !shard.targets.is_empty())
@@ -84,4 +84,46 @@ fn moves(working: &Working<'_>, emptied: &[u32]) -> Option<Vec<(TargetHash, u32,
         moves.push((target, *home.get(&target)?, *to));
     }
     Some(moves)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+    use kvass_model::{Health, ScrapeStatus};
+
+    use crate::{Limits, ShardView, Snapshot, TargetView, Transfer, plan};
+
+    use super::*;
+
+    /// Two shards with one small target each; that of shard 1 had a hand-over a minute ago.
+    fn moves_after(from: u32, to: u32) -> usize {
+        let now = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(100);
+        let earlier = now - jiff::SignedDuration::from_secs(60);
+        let count = SeriesCount { series: 10, total: 10 };
+        let shard = |target| {
+            let status = ScrapeStatus { health: Health::Up, count, scrape_times: 9, ..ScrapeStatus::default() };
+            ShardView { access: Access::Changeable, targets: [(TargetHash(target), status)].into(), ..ShardView::default() }
+        };
+        let view = TargetView { job: "j".into(), count: Some(count), attempted: true, interval: Duration::from_secs(15) };
+        let snapshot = Snapshot {
+            now,
+            targets: [(TargetHash(1), view.clone()), (TargetHash(2), view)].into(),
+            shards: [(0, shard(1)), (1, shard(2))].into(),
+            scale: 2,
+            scalable: true,
+            settled: true,
+            transfers: [(TargetHash(2), Transfer { from, to, since: earlier, ended: Some(earlier) })].into(),
+        };
+        let limits = Limits { max_series: Some(100), max_idle: Duration::from_secs(60), ..Limits::default() };
+        plan(&snapshot, &limits).decisions.len()
+    }
+
+    #[test]
+    fn what_came_down_goes_on_down_and_the_rest_rests() {
+        assert_eq!(moves_after(2, 1), 1, "came down");
+        assert_eq!(moves_after(0, 1), 0, "was moved up");
+        assert_eq!(moves_after(1, 0), 0, "was taken back");
+    }
 }

@@ -176,14 +176,25 @@ impl<'a> Working<'a> {
         self.transfers.values().any(|transfer| transfer.ended.is_none())
     }
 
-    /// Whether the target may be moved off its shard: it is at home there and nowhere else, was scraped
-    /// there (so that it is known what is moved), and is not resting after a hand-over.
+    /// Whether the target may be moved off its shard: it is at home there, and is not resting after a hand-over.
     pub(crate) fn movable(&self, target: TargetHash, shard: u32) -> bool {
+        self.at_home(target, shard) && !self.transfers.contains_key(&target)
+    }
+
+    /// As [`Working::movable`], for a move to a lower ordinal: a target that has just come down may go on.
+    /// Only a move up, which rests, could bring it back, so it does not go to and fro.
+    pub(crate) fn movable_down(&self, target: TargetHash, shard: u32) -> bool {
+        let came_down = |transfer: &Transfer| transfer.ended.is_some() && transfer.to == shard && transfer.to < transfer.from;
+        self.at_home(target, shard) && self.transfers.get(&target).is_none_or(came_down)
+    }
+
+    /// Whether the target is on this shard and nowhere else, and was scraped there, so that it is known what
+    /// would be moved.
+    fn at_home(&self, target: TargetHash, shard: u32) -> bool {
         self.changeable(shard)
             && self.state(target, shard) == Some(TargetState::Normal)
             && self.holders(target) == [shard]
             && self.health(target, shard) != Health::Unknown
-            && !self.transfers.contains_key(&target)
     }
 
     /// The shard among the `allowed` ones for a new target of this size, none filled above `permille` of a
