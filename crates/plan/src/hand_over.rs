@@ -17,7 +17,7 @@ use crate::{Decision, Transfer, working::Working};
 
 /// How long a target is left alone after a hand-over has ended, finished or taken back: long enough not to
 /// send it to and fro, or to repeat a move that cannot work; short enough to try again while somebody is
-/// still looking at it.
+/// still looking at it. A drain need not wait for a target that has come down: further down is not to and fro.
 pub const REST_AFTER_MOVE: Duration = Duration::from_secs(600);
 
 /// What a hand-over may take beyond the scrapes it waits for: delivering the list to the destination,

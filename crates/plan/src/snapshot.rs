@@ -94,6 +94,6 @@ pub struct Transfer {
     /// When the hand-over began.
     pub since: Timestamp,
     /// When it ended, finished or taken back. The target then rests where it is for a while before it is
-    /// moved again; see [`REST_AFTER_MOVE`](crate::REST_AFTER_MOVE).
+    /// moved again, except further down by a drain; see [`REST_AFTER_MOVE`](crate::REST_AFTER_MOVE).
     pub ended: Option<Timestamp>,
 }
