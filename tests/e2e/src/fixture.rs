@@ -124,6 +124,13 @@ pub(crate) const PRODUCTION: Fixture = Fixture {
     ..PRODUCTION_REPLICAS
 };
 
+/// The same with the shards' data in folders that go with their pods.
+pub(crate) const PRODUCTION_EMPTYDIR: Fixture = Fixture {
+    name: "tests/e2e/overlays/production-emptydir",
+    source: Source::Kustomization("tests/e2e/overlays/production-emptydir"),
+    ..PRODUCTION
+};
+
 /// The chart made small and quick.
 pub(crate) const CHART: Fixture = Fixture {
     name: "deploy/helm/kvass",
@@ -141,7 +148,7 @@ const EXPORTERS: &str = "deploy/demo/metrics.yaml";
 pub(crate) const NAMESPACE: &str = "deploy/production/namespace.yaml";
 
 /// Between two objects of a file.
-const DOCUMENT: &str = "\n---\n";
+pub(crate) const DOCUMENT: &str = "\n---\n";
 
 /// Whether a document is an account, or says what accounts may do.
 fn is_access(document: &str) -> bool {
@@ -187,18 +194,10 @@ impl Fixture {
         const DELETE: &[&str] = &["delete", "--ignore-not-found", "--wait=false"];
         let delete =
             async |more: &[&str], input: &str| cluster.kubectl_with(self.namespace, &[DELETE, more].concat(), input).await;
-        let manifests = match &self.source {
-            Source::Files(folder, files) => {
-                let texts: Result<Vec<String>, _> =
-                    files.iter().map(|file| std::fs::read_to_string(cluster.file(folder).join(file))).collect();
-                texts.with_context(|| (*folder).to_owned())?.join(DOCUMENT)
-            }
-            Source::Kustomization(folder) => self.render(cluster, folder).await?,
-            Source::Chart(_) => {
-                cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
-                std::fs::read_to_string(cluster.file(EXPORTERS)).context(EXPORTERS)?
-            }
-        };
+        if let Source::Chart(_) = self.source {
+            cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
+        }
+        let manifests = self.manifests(cluster).await?;
         let manifests = [manifests, self.control_manifest()].join(DOCUMENT);
         // Whoever loses its permissions before it ends is refused a call, which looks as if they were too few.
         let (access, rest): (Vec<&str>, Vec<&str>) = manifests.split(DOCUMENT).partition(|document| is_access(document));
@@ -222,6 +221,19 @@ impl Fixture {
             Ok(())
         })
         .await
+    }
+
+    /// All objects that are not made by helm.
+    pub(crate) async fn manifests(&self, cluster: &Cluster) -> anyhow::Result<String> {
+        match &self.source {
+            Source::Files(folder, files) => {
+                let texts: Result<Vec<String>, _> =
+                    files.iter().map(|file| std::fs::read_to_string(cluster.file(folder).join(file))).collect();
+                Ok(texts.with_context(|| (*folder).to_owned())?.join(DOCUMENT))
+            }
+            Source::Kustomization(folder) => self.render(cluster, folder).await,
+            Source::Chart(_) => std::fs::read_to_string(cluster.file(EXPORTERS)).context(EXPORTERS),
+        }
     }
 
     /// `helm install` or `helm upgrade` of the chart with a file of values and more flags.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// One verb on one kind of object, for one service account.
@@ -30,11 +31,16 @@ pub(crate) struct Calls {
     pub(crate) denied: BTreeMap<Permission, u64>,
 }
 
-/// Reads an audit log of JSON lines. A last line that is still being written is left out.
-pub(crate) fn calls(log: &str, namespace: &str) -> Calls {
+/// Reads an audit log of JSON lines, from a moment on (milliseconds since the epoch). A last line that is still being
+/// written is left out.
+pub(crate) fn calls(log: &str, namespace: &str, since: i64) -> Calls {
     let mut calls = Calls::default();
     let prefix = format!("system:serviceaccount:{namespace}:");
     for entry in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let at = text(&entry["requestReceivedTimestamp"]).parse::<Timestamp>();
+        if at.is_ok_and(|at| at.as_millisecond() < since) {
+            continue;
+        }
         let Some(account) = entry["user"]["username"].as_str().and_then(|user| user.strip_prefix(&prefix)) else { continue };
         let permission = Permission { account: account.to_owned(), verb: text(&entry["verb"]), what: called(&entry) };
         match entry["responseStatus"]["code"].as_u64() {
@@ -134,7 +140,15 @@ mod tests {
     #[test]
     fn calls_of_an_audit_log() {
         let line = |user: &str, verb: &str, object: Value, uri: &str, code: u64| {
-            json!({"user": {"username": user}, "verb": verb, "objectRef": object, "requestURI": uri, "responseStatus": {"code": code}}).to_string()
+            json!({
+                "requestReceivedTimestamp": "2026-01-01T00:00:02.500000Z",
+                "user": {"username": user},
+                "verb": verb,
+                "objectRef": object,
+                "requestURI": uri,
+                "responseStatus": {"code": code},
+            })
+            .to_string()
         };
         let log = [
             line(
@@ -150,7 +164,9 @@ mod tests {
             line("system:admin", "delete", json!({"resource": "pods"}), "/x", 200),
             "{\"user\": {\"userna".to_owned(),
         ];
-        let calls = calls(&log.join("\n"), "m");
+        let (log, at) = (log.join("\n"), 1_767_225_602_500);
+        assert_eq!(calls(&log, "m", at + 1), Calls::default());
+        let calls = calls(&log, "m", at);
         assert_eq!(words(&calls.used), ["c get /metrics", "c patch statefulsets.apps/scale"]);
         let denied: Vec<(String, u64)> =
             calls.denied.iter().map(|(permission, times)| (permission.to_string(), *times)).collect();

@@ -1,7 +1,9 @@
-//! (h2) `helm upgrade` and `helm rollback` on a loaded fleet: the number of shards is not the chart's, and nothing moves.
+//! (h2) `helm upgrade` and `helm rollback` on a loaded fleet: the number of shards is not the chart's, and nothing moves;
+//! then fewer shards.
 
 use std::time::Duration;
 
+use super::growth;
 use crate::{
     fixture::Source,
     stage::{Stage, now},
@@ -16,7 +18,15 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let (cluster, fixture) = (stage.cluster.clone(), stage.fixture);
     unshaken(stage, "helm upgrade", async || fixture.helm(&cluster, "upgrade", values, &change).await).await?;
     let back = ["rollback", "kvass", "1", "--namespace", fixture.namespace];
-    unshaken(stage, "helm rollback", async || cluster.helm(&back).await.map(drop)).await
+    unshaken(stage, "helm rollback", async || cluster.helm(&back).await.map(drop)).await?;
+
+    let before = stage.cluster.claims(stage.fixture.namespace).await?;
+    let act = stage.begin("6 → 4 exporters").await?;
+    stage.generators(4).await?;
+    stage.steady(4, 2, Duration::from_secs(420)).await?;
+    let row = stage.end(act).await?;
+    stage.expect_moves_only(&row);
+    growth::claims_of_living_shards(stage, &before).await
 }
 
 async fn unshaken(stage: &mut Stage, name: &str, command: impl AsyncFnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use super::absence::{expect_own_time, replaced};
 use crate::{
     cluster::{Pod, until},
-    measure::Row,
     stage::{Stage, now, seconds},
 };
 
 const TARGETS: u64 = 12;
 const SHARDS: u64 = 6;
+
+/// `--shard.unavailable-grace` of all fixtures: its default.
+const GRACE: Duration = Duration::from_secs(60);
+/// `--coordinator.interval` of the fixtures: how late the end of the grace may be noticed.
+const CYCLE: Duration = Duration::from_secs(5);
 
 async fn loaded(stage: &mut Stage) -> anyhow::Result<()> {
     stage.generators(TARGETS).await?;
@@ -44,7 +49,7 @@ pub(super) async fn kills(stage: &mut Stage) -> anyhow::Result<()> {
     .await?;
     stage.steady(TARGETS, SHARDS, Duration::from_secs(180)).await?;
     let row = stage.end(act).await?;
-    expect_own_time(stage, &row, &away);
+    expect_own_time(stage, &row, &away, TARGETS / SHARDS);
     Ok(())
 }
 
@@ -63,7 +68,7 @@ pub(super) async fn rolling_update(stage: &mut Stage) -> anyhow::Result<()> {
     .await?;
     stage.steady(TARGETS, SHARDS, Duration::from_secs(180)).await?;
     let row = stage.end(act).await?;
-    expect_own_time(stage, &row, &away);
+    expect_own_time(stage, &row, &away, TARGETS / SHARDS);
     stage.expect("rolling update: one shard at a time", away.at_once, away.at_once <= stage.fixture.replicas.len());
     Ok(())
 }
@@ -71,6 +76,7 @@ pub(super) async fn rolling_update(stage: &mut Stage) -> anyhow::Result<()> {
 /// Coordinator and API server away for a minute, each and both, while a fifth of the exporters is replaced.
 pub(super) async fn outages(stage: &mut Stage) -> anyhow::Result<()> {
     loaded(stage).await?;
+    let number = stage.fixture.coordinators(&stage.cluster).await?.len();
     for (name, coordinator, api_server) in [
         ("coordinator away for 60 s", true, false),
         ("API server away for 60 s", false, true),
@@ -90,7 +96,7 @@ pub(super) async fn outages(stage: &mut Stage) -> anyhow::Result<()> {
             stage.cluster.machine("start", &["kube-apiserver"]).await?;
         }
         if coordinator {
-            coordinators(stage, 1).await?;
+            coordinators(stage, number).await?;
         }
         stage.steady(TARGETS, SHARDS, Duration::from_secs(180)).await?;
         let reached = now();
@@ -102,7 +108,7 @@ pub(super) async fn outages(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn coordinators(stage: &Stage, number: u64) -> anyhow::Result<()> {
+async fn coordinators(stage: &Stage, number: usize) -> anyhow::Result<()> {
     let replicas = format!("--replicas={number}");
     stage.cluster.kubectl(stage.fixture.namespace, &["scale", "deployment", "kvass-coordinator", &replicas]).await?;
     if number == 0 {
@@ -132,26 +138,39 @@ async fn replace_a_fifth(stage: &Stage) -> anyhow::Result<()> {
 /// A node drained; a node crashed and back.
 pub(super) async fn nodes(stage: &mut Stage) -> anyhow::Result<()> {
     loaded(stage).await?;
+    drained(stage).await?;
+    crashed(stage).await
+}
+
+async fn drained(stage: &mut Stage) -> anyhow::Result<()> {
     let node = busiest_node_but_one(stage).await?;
+    let names: Vec<String> = on(&node, stage.fixture.shards(&stage.cluster).await?).into_iter().map(|pod| pod.name).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let act = stage.begin("node drained").await?;
-    let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"];
-    let drained = stage.cluster.kubectl(stage.fixture.namespace, &drain).await;
-    let steady = stage.steady(TARGETS, SHARDS, Duration::from_secs(240)).await;
+    let away = replaced(stage, &names, async |stage| {
+        let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=300s"];
+        stage.cluster.kubectl(stage.fixture.namespace, &drain).await?;
+        Ok(())
+    })
+    .await;
+    let steady = match &away {
+        Ok(_) => stage.steady(TARGETS, SHARDS, Duration::from_secs(240)).await.map(drop),
+        Err(_) => Ok(()),
+    };
     stage.cluster.kubectl(stage.fixture.namespace, &["uncordon", &node]).await?;
-    let held = drained.is_ok();
-    stage.expect(
-        "node drained: kubectl drain ends",
-        drained.map_or_else(|error| format!("{error:#}"), |_| "yes".to_owned()),
-        held,
-    );
+    let away = away?;
     steady?;
     let row = stage.end(act).await?;
-    stage.expect("node drained: unscraped intervals", row.shards.unscraped, true);
+    expect_own_time(stage, &row, &away, TARGETS / SHARDS);
+    stage.expect("node drained: one shard at a time", away.at_once, away.at_once <= 1);
+    Ok(())
+}
 
+async fn crashed(stage: &mut Stage) -> anyhow::Result<()> {
     let node = busiest_node_but_one(stage).await?;
     let number = node.trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned();
-    let lost = |pods: Vec<Pod>| pods.into_iter().filter(|pod| pod.node == node).collect::<Vec<_>>();
-    let exporters = lost(stage.fixture.generators(&stage.cluster).await?);
+    let exporters = on(&node, stage.fixture.generators(&stage.cluster).await?);
+    let lost = on(&node, stage.fixture.shards(&stage.cluster).await?).len() as u64;
     let act = stage.begin("node crashed").await?;
     let at = now();
     stage.cluster.machine("node-crash", &[&number]).await?;
@@ -166,19 +185,26 @@ pub(super) async fn nodes(stage: &mut Stage) -> anyhow::Result<()> {
         scraped.is_ok(),
     );
     let row = stage.end_at(act, reached).await?;
-    stage.expect("node crashed: unscraped intervals", row.shards.unscraped, true);
+    let interval = stage.fixture.interval;
+    let intervals = (GRACE + CYCLE).as_secs().div_ceil(interval.as_secs()) + 1;
+    let most = intervals * lost * (TARGETS / SHARDS);
+    stage.expect_unscraped(&row, most, &format!("the grace and an interval for each target of {lost} lost shards"));
 
     let act = stage.begin("node returned").await?;
     stage.cluster.machine("node-return", &[&number]).await?;
-    stage.steady(TARGETS, SHARDS, Duration::from_secs(240)).await?;
+    stage.steady(TARGETS, SHARDS, Duration::from_secs(300)).await?;
     let row = stage.end(act).await?;
-    stage.expect_no_gap(&row);
+    stage.expect_moves_only(&row);
     let act = stage.begin("after the return").await?;
-    tokio::time::sleep(stage.fixture.interval * 4).await;
+    tokio::time::sleep(interval * 4).await;
     let row = stage.end(act).await?;
     stage.expect_no_gap(&row);
     stage.expect("after the return: no target is scraped twice", row.shards.doubled, row.shards.doubled == 0);
     Ok(())
+}
+
+fn on(node: &str, pods: Vec<Pod>) -> Vec<Pod> {
+    pods.into_iter().filter(|pod| pod.node == node).collect()
 }
 
 /// The node with the most shards on which neither coordinator nor Thanos Query nor the control runs, or at least
@@ -197,57 +223,4 @@ async fn busiest_node_but_one(stage: &Stage) -> anyhow::Result<String> {
     let node =
         nodes.iter().filter(|(_, (_, shards))| *shards > 0).min_by_key(|(name, (needed, shards))| (*needed, -shards, **name));
     node.map(|(name, _)| (*name).to_owned()).ok_or_else(|| anyhow::anyhow!("no node runs a shard"))
-}
-
-/// How long pods were not ready while they were replaced.
-struct Away {
-    /// Of each, in seconds.
-    seconds: Vec<f64>,
-    /// Most of them at the same time.
-    at_once: usize,
-}
-
-/// Does something to pods and waits until each was replaced and is ready again.
-async fn replaced(stage: &Stage, names: &[&str], act: impl AsyncFnOnce(&Stage) -> anyhow::Result<()>) -> anyhow::Result<Away> {
-    let before = stage.fixture.shards(&stage.cluster).await?;
-    let old = |name: &str| before.iter().find(|pod| pod.name == name).map(|pod| pod.uid.clone());
-    let mut gone: Vec<Option<i64>> = vec![None; names.len()];
-    let mut at_once = 0;
-    act(stage).await?;
-    let limit = Duration::from_secs(60 * (1 + names.len() as u64));
-    let start = std::time::Instant::now();
-    loop {
-        anyhow::ensure!(start.elapsed() < limit, "{names:?}: not replaced within {} s", limit.as_secs());
-        let pods = stage.cluster.pods(stage.fixture.namespace).await?;
-        let mut seconds_away = vec![];
-        let mut unready = 0;
-        for (name, gone) in names.iter().zip(&mut gone) {
-            let pod = pods.iter().find(|pod| pod.name == *name);
-            unready += usize::from(!pod.is_some_and(Pod::ready));
-            match pod {
-                Some(pod) if Some(&pod.uid) != old(name).as_ref() => {
-                    // Replaced between two looks: gone when the new one was made, at the latest.
-                    let gone = *gone.get_or_insert(pod.created);
-                    seconds_away.extend(pod.ready_since.map(|ready| seconds(ready - gone)));
-                }
-                Some(pod) => *gone = pod.deleting.or(*gone),
-                None => {}
-            }
-        }
-        at_once = at_once.max(unready);
-        if seconds_away.len() == names.len() {
-            return Ok(Away { seconds: seconds_away, at_once });
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-/// At most each pod's own time away plus an interval, for each of its two targets.
-fn expect_own_time(stage: &mut Stage, row: &Row, away: &Away) {
-    let interval = stage.fixture.interval.as_secs_f64();
-    let per_shard = TARGETS / SHARDS;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few intervals")]
-    let most: u64 = away.seconds.iter().map(|away| (away / interval).ceil() as u64 + 1).sum::<u64>() * per_shard;
-    let longest = away.seconds.iter().copied().fold(0.0, f64::max);
-    stage.expect_unscraped(row, most, &format!("{} pods not ready for up to {longest:.0} s", away.seconds.len()));
 }

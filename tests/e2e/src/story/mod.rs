@@ -1,5 +1,6 @@
 //! The stories. Each is setup, acts and promises; one that fails does not stop the others.
 
+mod absence;
 mod chart;
 mod config_change;
 mod disruptions;
@@ -20,7 +21,7 @@ use anyhow::Context;
 use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
-    fixture::{CHART, DEMO, DEMO_AGENT, DEMO_FAST, DEMO_PROMETHEUS_2, Fixture, PRODUCTION, PRODUCTION_REPLICAS},
+    fixture::{CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, Fixture, PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS},
     report::{Outcome, Report},
     stage::{Stage, now},
 };
@@ -60,6 +61,22 @@ const STORIES: &[Story] = &[
         tell: |stage| Box::pin(config_change::tell(stage)),
     },
     Story {
+        letter: "m",
+        title: "the API server and helm take the manifests",
+        on: &DEMO,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(manifests::tell(stage)),
+    },
+    Story {
+        letter: "f",
+        title: "permissions",
+        on: &DEMO,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(permissions::tell(stage)),
+    },
+    Story {
         letter: "i1",
         title: "shards of Prometheus 2.42",
         on: &DEMO_PROMETHEUS_2,
@@ -78,23 +95,15 @@ const STORIES: &[Story] = &[
     Story {
         letter: "b",
         title: "growth and shrinking",
-        on: &DEMO_FAST,
+        on: &PRODUCTION,
         short: true,
-        needs_machine: false,
-        tell: |stage| Box::pin(growth::tell(stage)),
-    },
-    Story {
-        letter: "b10",
-        title: "ten times out and in",
-        on: &DEMO_FAST,
-        short: false,
-        needs_machine: false,
-        tell: |stage| Box::pin(growth::ten_times(stage)),
+        needs_machine: true,
+        tell: |stage| Box::pin(growth::with_volumes(stage)),
     },
     Story {
         letter: "c1",
         title: "a shard pod deleted, the coordinator killed",
-        on: &DEMO_FAST,
+        on: &PRODUCTION,
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(disruptions::kills(stage)),
@@ -102,15 +111,15 @@ const STORIES: &[Story] = &[
     Story {
         letter: "c2",
         title: "rolling update",
-        on: &DEMO_FAST,
+        on: &PRODUCTION,
         short: false,
-        needs_machine: false,
+        needs_machine: true,
         tell: |stage| Box::pin(disruptions::rolling_update(stage)),
     },
     Story {
         letter: "c3",
         title: "coordinator and API server away for a minute",
-        on: &DEMO_FAST,
+        on: &PRODUCTION,
         short: false,
         needs_machine: true,
         tell: |stage| Box::pin(disruptions::outages(stage)),
@@ -118,7 +127,7 @@ const STORIES: &[Story] = &[
     Story {
         letter: "c4",
         title: "a node drained, a node crashed and back",
-        on: &DEMO_FAST,
+        on: &PRODUCTION,
         short: false,
         needs_machine: true,
         tell: |stage| Box::pin(disruptions::nodes(stage)),
@@ -126,26 +135,66 @@ const STORIES: &[Story] = &[
     Story {
         letter: "h",
         title: "the number of shards reset by others",
-        on: &DEMO_FAST,
+        on: &PRODUCTION,
         short: true,
-        needs_machine: false,
+        needs_machine: true,
         tell: |stage| Box::pin(reset::tell(stage)),
     },
     Story {
-        letter: "m",
-        title: "the API server and helm take the manifests",
-        on: &DEMO_FAST,
-        short: true,
+        letter: "g",
+        title: "the last sample of a shard that is gone",
+        on: &PRODUCTION,
+        short: false,
         needs_machine: true,
-        tell: |stage| Box::pin(manifests::tell(stage)),
+        tell: |stage| Box::pin(upload::tell(stage)),
     },
     Story {
-        letter: "f",
-        title: "permissions",
-        on: &DEMO_FAST,
-        short: true,
+        letter: "b10",
+        title: "ten times out and in",
+        on: &PRODUCTION,
+        short: false,
         needs_machine: true,
-        tell: |stage| Box::pin(permissions::tell(stage)),
+        tell: |stage| Box::pin(growth::ten_times(stage)),
+    },
+    Story {
+        letter: "b2",
+        title: "volumes kept",
+        on: &PRODUCTION,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(growth::volumes_kept(stage)),
+    },
+    Story {
+        letter: "c1e",
+        title: "a shard pod deleted, the coordinator killed, without volumes",
+        on: &PRODUCTION_EMPTYDIR,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(disruptions::kills(stage)),
+    },
+    Story {
+        letter: "c2e",
+        title: "rolling update, without volumes",
+        on: &PRODUCTION_EMPTYDIR,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(disruptions::rolling_update(stage)),
+    },
+    Story {
+        letter: "c3e",
+        title: "coordinator and API server away for a minute, without volumes",
+        on: &PRODUCTION_EMPTYDIR,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(disruptions::outages(stage)),
+    },
+    Story {
+        letter: "c4e",
+        title: "a node drained, a node crashed and back, without volumes",
+        on: &PRODUCTION_EMPTYDIR,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(disruptions::nodes(stage)),
     },
     Story {
         letter: "e",
@@ -172,28 +221,20 @@ const STORIES: &[Story] = &[
         tell: |stage| Box::pin(permissions::tell(stage)),
     },
     Story {
-        letter: "g",
-        title: "the last sample of a shard that is gone",
-        on: &PRODUCTION,
-        short: false,
-        needs_machine: true,
-        tell: |stage| Box::pin(upload::tell(stage)),
-    },
-    Story {
-        letter: "b2",
-        title: "growth and shrinking with volumes",
-        on: &PRODUCTION,
-        short: false,
-        needs_machine: true,
-        tell: |stage| Box::pin(growth::with_volumes(stage)),
-    },
-    Story {
         letter: "h2",
         title: "helm upgrade and rollback",
         on: &CHART,
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(chart::tell(stage)),
+    },
+    Story {
+        letter: "f3",
+        title: "permissions of the chart",
+        on: &CHART,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(permissions::tell(stage)),
     },
 ];
 
@@ -209,7 +250,7 @@ pub(crate) fn list() -> String {
     for story in STORIES {
         let when = if story.short { "make e2e" } else { "make e2e-all" };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{:<60} {:<32} {when}", story.heading(), story.on.name);
+        let _ = writeln!(out, "{:<68} {:<38} {when}", story.heading(), story.on.name);
     }
     out
 }

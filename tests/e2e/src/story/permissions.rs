@@ -20,7 +20,7 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let log = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
     let mut refused = vec![];
     for namespace in ["default", namespace] {
-        let denied = calls(&log, namespace).denied;
+        let denied = calls(&log, namespace, 0).denied;
         refused.extend(denied.into_iter().map(|(permission, times)| format!("{namespace}: {permission} ({times}×)")));
     }
     refused.dedup();
@@ -30,7 +30,8 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     if !stage.fixture.least_privilege {
         return Ok(());
     }
-    let used = calls(&log, namespace).used;
+    // Accounts of other manifests in this namespace have the same names.
+    let used = calls(&log, namespace, stage.up_at).used;
     let granted = granted(&both(stage, "rolebindings").await?, &both(stage, "roles").await?, namespace);
     let ours: Vec<&Permission> = granted.iter().filter(|permission| permission.account != "kvass-e2e-control").collect();
     stage.expect("permissions are granted at all", ours.len(), !ours.is_empty());
