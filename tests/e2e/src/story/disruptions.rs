@@ -94,6 +94,7 @@ pub(super) async fn outages(stage: &mut Stage) -> anyhow::Result<()> {
         let back = now();
         if api_server {
             stage.cluster.machine("start", &["kube-apiserver"]).await?;
+            until("the API server answers", Duration::from_secs(60), async || stage.cluster.get("/version").await).await?;
         }
         if coordinator {
             coordinators(stage, number).await?;
