@@ -230,7 +230,7 @@ impl Jobs {
     /// Adds the jobs of one document.
     fn add(&mut self, root: Cursor<'_>, globals: &Globals) -> Result<(), ConfigError> {
         for item in root.get("scrape_configs").iter().flat_map(|list| list.items()) {
-            let job = decode::job(item, globals, &mut self.warnings)?;
+            let job = decode::job(item, globals)?;
             if self.by_name.insert(job.job_name.clone(), self.jobs.len()).is_some() {
                 return Err(item.error_at("job_name", "given to two jobs"));
             }

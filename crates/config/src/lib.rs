@@ -32,6 +32,6 @@ pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injecti
 pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
 pub use original_hash::{HashShape, original_hash};
 pub use scrape_config::{
-    FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
+    AttachMetadata, FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
 };
 pub use target_groups::parse_target_groups;

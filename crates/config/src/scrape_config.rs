@@ -115,10 +115,23 @@ pub struct KubernetesSdConfig {
     pub own_namespace: bool,
     /// Selectors per role.
     pub selectors: Vec<KubernetesSelector>,
-    /// `attach_metadata.node`.
-    pub attach_node_metadata: bool,
-    /// `attach_metadata.namespace`.
-    pub attach_namespace_metadata: bool,
+    /// What targets are told of the objects around them.
+    pub attach_metadata: AttachMetadata,
+}
+
+/// Which objects around a target add labels to it; each is ignored by the roles that have no such objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttachMetadata {
+    /// The node: roles pod, endpoints, endpointslice.
+    pub node: bool,
+    /// The namespace: all roles but node.
+    pub namespace: bool,
+    /// The pod's deployment: roles pod, endpoints, endpointslice.
+    pub deployment: bool,
+    /// The pod's job: the same roles.
+    pub job: bool,
+    /// The pod's cron job: the same roles.
+    pub cronjob: bool,
 }
 
 /// What a Kubernetes discovery lists.

@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use common::{data, load, load_as, load_with, names};
 use kvass_config::{
-    Authorization, BasicAuth, Config, FileSdConfig, KubernetesRole, ScrapeConfig, SdConfig, Secret, SecretSource,
+    AttachMetadata, Authorization, BasicAuth, Config, FileSdConfig, KubernetesRole, ScrapeConfig, SdConfig, Secret, SecretSource,
 };
 use kvass_model::{
     Labels,
@@ -231,12 +231,14 @@ fn kubernetes() {
     assert_eq!(sections[1].api_server.as_deref(), Some("https://user:pw@api:6443"));
     assert_eq!(sections[1].namespaces, ["x", "y"]);
     assert_eq!((sections[1].selectors[0].role, &*sections[1].selectors[0].label), (Pod, "app in (a, b),tier!=test"));
-    assert!(sections[1].attach_node_metadata && !sections[1].attach_namespace_metadata);
+    assert_eq!(sections[1].attach_metadata, AttachMetadata { node: true, ..AttachMetadata::default() });
     assert_eq!(sections[2].kubeconfig_file, Some(PathBuf::from("/etc/prometheus/kube.conf")));
     assert!(sections[3].own_namespace);
 
-    let warning = "job a: attach_metadata.deployment of kubernetes_sd_configs is not supported, its labels are missing";
-    assert_eq!(good("kubernetes_newer").warnings(), [warning]);
+    let newer = good("kubernetes_newer");
+    let [SdConfig::Kubernetes(section)] = &*job(&newer, "a").service_discovery else { panic!("expected one section") };
+    let all = AttachMetadata { node: true, namespace: true, deployment: true, job: false, cronjob: true };
+    assert_eq!(section.attach_metadata, all);
 }
 
 #[test]

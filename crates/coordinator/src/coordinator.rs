@@ -269,9 +269,10 @@ impl ControlLoop {
                 continue;
             };
             self.shared.metrics.config(&self.shared.config_file.state());
+            let line = self.shared.config_file.line();
+            self.discovery.set_line(line);
             self.apply_config(&config).await;
             let found = Arc::clone(&discovered.borrow_and_update());
-            let line = self.shared.config_file.line();
             let resolvers = &mut self.resolvers;
             self.shared.update_catalog(|previous| Catalog::next(previous, &config, &found, line, resolvers));
 

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use kvass_config::{KubernetesRole, ScrapeConfig, SdConfig};
-use kvass_model::TargetGroup;
+use kvass_config::{ScrapeConfig, SdConfig};
+use kvass_model::{PrometheusLine, TargetGroup};
 use kvass_service::FileWatcher;
 use tokio::{
     sync::{Notify, watch},
@@ -118,6 +118,11 @@ impl Manager {
         self.shared.publish(&current);
     }
 
+    /// Says which Prometheus' rules discovery follows from now on, where its versions discover differently.
+    pub fn set_line(&self, line: PrometheusLine) {
+        self.shared.kubernetes.set_line(line);
+    }
+
     /// The snapshots: replaced whenever anything changed.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Discovered>> {
         self.shared.published.subscribe()
@@ -207,9 +212,6 @@ async fn publish_changes(shared: Arc<Shared>) {
 fn unsupported_section(section: &SdConfig) -> Option<String> {
     match section {
         SdConfig::Unsupported(key) => Some(key.clone()),
-        SdConfig::Kubernetes(config) if config.role != KubernetesRole::Pod => {
-            Some(format!("kubernetes_sd_configs role {}", config.role.as_str()))
-        }
         _ => None,
     }
 }

@@ -22,8 +22,7 @@ pub(crate) fn check_alerting(cursor: Cursor<'_>, globals: &Globals) -> Result<()
         }
         let rules = relabel::rules(item, "relabel_configs", globals.line, scheme)?;
         relabel::rules(item, "alert_relabel_configs", globals.line, scheme)?;
-        // Discovery of Alertmanagers is Prometheus' own affair, and so is what kvass does not support of it.
-        service_discovery::sections(item, rules.is_empty(), "alertmanagers", &mut Vec::new())?;
+        service_discovery::sections(item, rules.is_empty())?;
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{ConfigError, ScrapeConfig, cursor::Cursor};
 
-/// One entry of `scrape_configs`. Adds to `warnings` what works, but not fully.
-pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals, warnings: &mut Vec<String>) -> Result<ScrapeConfig, ConfigError> {
+/// One entry of `scrape_configs`.
+pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals) -> Result<ScrapeConfig, ConfigError> {
     let job_name: Arc<str> = match cursor.non_empty("job_name") {
         Some(name) => name.into(),
         None => return Err(cursor.error_at("job_name", "is required")),
@@ -35,8 +35,7 @@ pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals, warnings: &mut Vec<Stri
     let limits = Limits::read(cursor).or(globals.limits);
     let rules = |key| relabel::rules(cursor, key, globals.line, names.scheme());
     let relabel_configs = rules("relabel_configs")?;
-    let service_discovery =
-        service_discovery::sections(cursor, relabel_configs.is_empty(), &format!("job {job_name}"), warnings)?;
+    let service_discovery = service_discovery::sections(cursor, relabel_configs.is_empty())?;
     let flag = |key, default| cursor.boolean(key).unwrap_or(default);
     let text = |key, default: &str| cursor.text(key).unwrap_or(default).to_owned();
 

@@ -4,18 +4,13 @@ use kvass_model::{ADDRESS_LABEL, Labels, TargetGroup};
 
 use super::{http, selector};
 use crate::{
-    ConfigError, FileSdConfig, HttpClientConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, SdConfig,
-    cursor::Cursor, url_text,
+    AttachMetadata, ConfigError, FileSdConfig, HttpClientConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig,
+    KubernetesSelector, SdConfig, cursor::Cursor, url_text,
 };
 
-/// The discovery sections of a job or an Alertmanager, `owner` in warnings: in file order, all static ones merged at the end.
+/// The discovery sections of a job or an Alertmanager: in file order, all static ones merged at the end.
 /// `addresses_final` says that no relabel rule can still change an address.
-pub(super) fn sections(
-    cursor: Cursor<'_>,
-    addresses_final: bool,
-    owner: &str,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<SdConfig>, ConfigError> {
+pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool) -> Result<Vec<SdConfig>, ConfigError> {
     let mut sections = Vec::new();
     let mut groups = Vec::new();
     for (key, list) in cursor.pairs().filter(|(_, list)| !list.node().items().is_empty()) {
@@ -37,7 +32,7 @@ pub(super) fn sections(
             }
             "kubernetes_sd_configs" => {
                 for item in list.items() {
-                    sections.push(SdConfig::Kubernetes(Box::new(kubernetes(item, owner, warnings)?)));
+                    sections.push(SdConfig::Kubernetes(Box::new(kubernetes(item)?)));
                 }
             }
             other if other.ends_with("_sd_configs") => sections.push(SdConfig::Unsupported(other.to_owned())),
@@ -110,7 +105,7 @@ fn role(cursor: Cursor<'_>) -> Result<KubernetesRole, ConfigError> {
         .ok_or_else(|| cursor.error_at("role", format!("expected one of {}", ROLES.map(KubernetesRole::as_str).join(", "))))
 }
 
-fn kubernetes(cursor: Cursor<'_>, owner: &str, warnings: &mut Vec<String>) -> Result<KubernetesSdConfig, ConfigError> {
+fn kubernetes(cursor: Cursor<'_>) -> Result<KubernetesSdConfig, ConfigError> {
     let role = role(cursor)?;
     let http = http::client(cursor)?;
     let api_server = cursor.non_empty("api_server").map(str::to_owned);
@@ -135,10 +130,6 @@ fn kubernetes(cursor: Cursor<'_>, owner: &str, warnings: &mut Vec<String>) -> Re
 
     let attached = cursor.get("attach_metadata");
     let attach = |key| attached.as_ref().and_then(|section| section.boolean(key)).unwrap_or(false);
-    for key in ["deployment", "job", "cronjob"].into_iter().filter(|key| attach(key)) {
-        warnings
-            .push(format!("{owner}: attach_metadata.{key} of kubernetes_sd_configs is not supported, its labels are missing"));
-    }
     Ok(KubernetesSdConfig {
         role,
         api_server,
@@ -147,8 +138,13 @@ fn kubernetes(cursor: Cursor<'_>, owner: &str, warnings: &mut Vec<String>) -> Re
         namespaces: namespaces.and_then(|section| section.texts("names")).unwrap_or_default(),
         own_namespace,
         selectors: selectors(cursor, role)?,
-        attach_node_metadata: attach("node"),
-        attach_namespace_metadata: attach("namespace"),
+        attach_metadata: AttachMetadata {
+            node: attach("node"),
+            namespace: attach("namespace"),
+            deployment: attach("deployment"),
+            job: attach("job"),
+            cronjob: attach("cronjob"),
+        },
     })
 }
 

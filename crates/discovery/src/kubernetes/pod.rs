@@ -1,15 +1,19 @@
 //! From a pod to its target group.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1;
 use kube::{Api, Client, api::ObjectMeta};
-use kvass_model::{ADDRESS_LABEL, Labels, TargetGroup};
+use kvass_model::{Labels, TargetGroup};
 use serde::Deserialize;
 
 use super::{
-    metadata::{LabelPairs, push_metadata},
-    watch::Watched,
+    around::Look,
+    dependents::Kind,
+    labels::{MetaLabels, extended, join_host_port, key},
+    owner::Controller,
+    runner::Role,
+    watch::{Registry, WatchPool, Watched, namespaced},
 };
 
 /// The parts of a pod that targets are made of; a whole one costs ten times the memory.
@@ -76,56 +80,73 @@ struct ContainerStatus {
 /// What is kept of a pod.
 #[derive(Debug, PartialEq)]
 pub(crate) struct PodEntry {
-    /// Empty while the pod has no address.
+    /// What the role `pod` makes of it; other roles take labels and ports from here, also while there is no address.
     pub(crate) group: Arc<TargetGroup>,
+    /// Whether it has an address. Without one its targets are none.
+    pub(crate) has_address: bool,
     /// The node it runs on, or empty.
     pub(crate) node: String,
     /// Its namespace.
     pub(crate) namespace: String,
+    /// Who made it.
+    pub(crate) controller: Option<Controller>,
 }
 
 impl Watched for Pod {
     type Entry = PodEntry;
 
     fn api(client: Client, namespace: Option<&str>) -> Api<Self> {
-        match namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        }
+        namespaced(client, namespace)
+    }
+
+    fn registry(pool: &WatchPool) -> &Registry<Self> {
+        &pool.pods
     }
 
     fn entry(&self) -> PodEntry {
-        let namespace = self.metadata.namespace.clone().unwrap_or_default();
-        let source = format!("pod/{namespace}/{}", self.metadata.name.as_deref().unwrap_or_default());
-        let group = match self.status.pod_ip.as_deref().filter(|ip| !ip.is_empty()) {
-            Some(ip) => TargetGroup { source, targets: self.targets(ip), labels: self.group_labels(ip, &namespace) },
-            None => TargetGroup { source, ..TargetGroup::default() },
-        };
-        PodEntry { group: Arc::new(group), node: self.spec.node_name.clone().unwrap_or_default(), namespace }
+        let controller = Controller::of(&self.metadata);
+        let ip = self.status.pod_ip.as_deref().unwrap_or_default();
+        let source = format!("{}/{}", Pod::SOURCE, key(&self.metadata));
+        let group = TargetGroup { source, targets: self.targets(ip), labels: self.labels(ip, controller.as_ref()) };
+        PodEntry {
+            group: Arc::new(group),
+            has_address: !ip.is_empty(),
+            node: self.spec.node_name.clone().unwrap_or_default(),
+            namespace: self.metadata.namespace.clone().unwrap_or_default(),
+            controller,
+        }
+    }
+}
+
+impl Role for Pod {
+    const SOURCE: &'static str = "pod";
+    const AROUND: &'static [Kind] = &[Kind::Node, Kind::Namespace, Kind::ReplicaSet, Kind::Job];
+
+    fn target_group(_key: &str, pod: &PodEntry, look: &Look<'_>) -> Option<Arc<TargetGroup>> {
+        let node = look.node(&pod.node);
+        if !pod.has_address || look.needs_nodes() && node.is_none() {
+            return None;
+        }
+        let node = node.as_ref().map(|node| &node.description);
+        let namespace = look.namespace(&pod.namespace);
+        Some(extended(&pod.group, node.into_iter().chain(namespace.as_deref()).chain([&look.owners(pod)])))
     }
 }
 
 impl Pod {
-    fn group_labels(&self, ip: &str, namespace: &str) -> Labels {
-        let (meta, status) = (&self.metadata, &self.status);
-        let mut pairs = LabelPairs::new();
-        let mut push = |name: &str, value: Option<&str>| {
-            pairs.push((format!("__meta_kubernetes_{name}"), value.unwrap_or_default().to_owned()))
-        };
-        push("namespace", Some(namespace));
-        push("pod_name", meta.name.as_deref());
-        push("pod_ip", Some(ip));
-        push("pod_ready", Some(&self.ready()));
-        push("pod_phase", status.phase.as_deref());
-        push("pod_node_name", self.spec.node_name.as_deref());
-        push("pod_host_ip", status.host_ip.as_deref());
-        push("pod_uid", meta.uid.as_deref());
-        if let Some(owner) = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true)) {
-            push("pod_controller_kind", Some(&owner.kind));
-            push("pod_controller_name", Some(&owner.name));
-        }
-        push_metadata(&mut pairs, "pod", meta);
-        pairs.into_iter().collect()
+    fn labels(&self, ip: &str, controller: Option<&Controller>) -> Labels {
+        let mut labels = MetaLabels::of_object("pod", &self.metadata);
+        labels.set("pod_ip", ip);
+        labels.set("pod_ready", &self.ready());
+        labels.set_known([
+            ("pod_phase", self.status.phase.as_deref()),
+            ("pod_node_name", self.spec.node_name.as_deref()),
+            ("pod_host_ip", self.status.host_ip.as_deref()),
+            ("pod_uid", self.metadata.uid.as_deref()),
+            ("pod_controller_kind", controller.map(|controller| controller.kind.as_str())),
+            ("pod_controller_name", controller.map(|controller| controller.name.as_str())),
+        ]);
+        labels.build()
     }
 
     /// `true`, `false` or `unknown`.
@@ -144,27 +165,25 @@ impl Pod {
         for (containers, statuses, init) in kinds {
             for container in containers.iter().flatten() {
                 let status = statuses.iter().flatten().find(|status| status.name == container.name);
-                let id = status.and_then(|status| status.container_id.as_deref()).unwrap_or_default();
-                let image = container.image.as_deref().unwrap_or_default();
-                let common = [
-                    ("__meta_kubernetes_pod_container_name", container.name.as_str()),
-                    ("__meta_kubernetes_pod_container_id", id),
-                    ("__meta_kubernetes_pod_container_image", image),
-                    ("__meta_kubernetes_pod_container_init", init),
-                ];
+                let target = |address: &str, port: Option<&Port>| {
+                    let mut target = MetaLabels::new();
+                    target.set_address(address);
+                    target.set_known([
+                        ("pod_container_name", Some(container.name.as_str())),
+                        ("pod_container_id", status.and_then(|status| status.container_id.as_deref())),
+                        ("pod_container_image", container.image.as_deref()),
+                        ("pod_container_init", Some(init)),
+                        ("pod_container_port_name", port.and_then(|port| port.name.as_deref())),
+                        ("pod_container_port_number", port.map(|port| port.container_port.to_string()).as_deref()),
+                        ("pod_container_port_protocol", port.and_then(|port| port.protocol.as_deref())),
+                    ]);
+                    target.build()
+                };
                 match container.ports.as_deref() {
-                    None | Some([]) => targets.push(common.into_iter().chain([(ADDRESS_LABEL, ip)]).collect()),
-                    Some(ports) => targets.extend(ports.iter().map(|port| {
-                        let number = port.container_port.to_string();
-                        let address = join_host_port(ip, port.container_port);
-                        let of_port = [
-                            (ADDRESS_LABEL, address.as_str()),
-                            ("__meta_kubernetes_pod_container_port_name", port.name.as_deref().unwrap_or_default()),
-                            ("__meta_kubernetes_pod_container_port_number", &number),
-                            ("__meta_kubernetes_pod_container_port_protocol", port.protocol.as_deref().unwrap_or_default()),
-                        ];
-                        common.into_iter().chain(of_port).collect::<Labels>()
-                    })),
+                    None | Some([]) => targets.push(target(ip, None)),
+                    Some(ports) => {
+                        targets.extend(ports.iter().map(|port| target(&join_host_port(ip, port.container_port), Some(port))));
+                    }
                 }
             }
         }
@@ -172,31 +191,28 @@ impl Pod {
     }
 }
 
-/// Go's `net.JoinHostPort`: IPv6 addresses get brackets.
-fn join_host_port(ip: &str, port: i32) -> String {
-    match ip.parse::<IpAddr>() {
-        Ok(IpAddr::V6(_)) => format!("[{ip}]:{port}"),
-        _ => format!("{ip}:{port}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use kvass_model::PrometheusLine::{self, V2, V3};
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::kubernetes::{
+        around::{Around, testing::store},
+        labels::testing::lines,
+        namespace::Namespace,
+        node::Node,
+        owner::{Job, ReplicaSet},
+    };
 
-    fn entry(pod: serde_json::Value) -> PodEntry {
-        serde_json::from_value::<Pod>(pod).unwrap().entry()
-    }
-
-    fn pairs(labels: &Labels) -> Vec<String> {
-        labels.iter().map(|(name, value)| format!("{}={value}", name.trim_start_matches("__meta_kubernetes_"))).collect()
+    fn group(pod: Value, around: &Around, line: PrometheusLine) -> Option<Vec<String>> {
+        let entry = serde_json::from_value::<Pod>(pod).unwrap().entry();
+        Pod::target_group("", &entry, &Look::new(around, line)).map(|group| lines(&group))
     }
 
     #[test]
     fn a_pod_and_all_its_labels() {
-        let entry = entry(json!({
+        let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": "web-0", "namespace": "shop", "uid": "u-1",
@@ -224,35 +240,18 @@ mod tests {
                 "containerStatuses": [{"name": "main", "containerID": "containerd://a"}],
                 "initContainerStatuses": [{"name": "init", "containerID": "containerd://b"}]
             }
-        }));
-        assert_eq!(entry.group.source, "pod/shop/web-0");
-        assert_eq!((entry.node.as_str(), entry.namespace.as_str()), ("n1", "shop"));
+        });
         assert_eq!(
-            pairs(&entry.group.labels),
+            group(pod, &Around::default(), V3).unwrap(),
             [
-                "namespace=shop",
-                "pod_annotation___x=1",
-                "pod_annotationpresent___x=true",
-                "pod_controller_kind=StatefulSet",
-                "pod_controller_name=web",
-                "pod_host_ip=192.168.0.1",
-                "pod_ip=10.0.0.7",
-                "pod_label_app_kubernetes_io_name=web",
-                "pod_labelpresent_app_kubernetes_io_name=true",
-                "pod_labelpresent_empty=true",
-                "pod_name=web-0",
-                "pod_node_name=n1",
-                "pod_phase=Running",
-                "pod_ready=true",
-                "pod_uid=u-1",
-            ]
-        );
-        let targets: Vec<String> = entry.group.targets.iter().map(|target| pairs(target).join(" ")).collect();
-        assert_eq!(
-            targets,
-            [
+                "pod/shop/web-0",
+                "namespace=shop pod_annotation___x=1 pod_annotationpresent___x=true pod_controller_kind=StatefulSet \
+                 pod_controller_name=web pod_host_ip=192.168.0.1 pod_ip=10.0.0.7 pod_label_app_kubernetes_io_name=web \
+                 pod_labelpresent_app_kubernetes_io_name=true pod_labelpresent_empty=true pod_name=web-0 pod_node_name=n1 \
+                 pod_phase=Running pod_ready=true pod_uid=u-1",
                 "__address__=10.0.0.7:80 pod_container_id=containerd://a pod_container_image=web:1 pod_container_init=false \
-                 pod_container_name=main pod_container_port_name=http pod_container_port_number=80 pod_container_port_protocol=TCP",
+                 pod_container_name=main pod_container_port_name=http pod_container_port_number=80 \
+                 pod_container_port_protocol=TCP",
                 "__address__=10.0.0.7:53 pod_container_id=containerd://a pod_container_image=web:1 pod_container_init=false \
                  pod_container_name=main pod_container_port_number=53 pod_container_port_protocol=UDP",
                 "__address__=10.0.0.7 pod_container_image=side:1 pod_container_init=false pod_container_name=side",
@@ -264,24 +263,79 @@ mod tests {
 
     #[test]
     fn addresses_and_readiness() {
+        let around = Around::default();
         for (ip, port, expected) in
             [("10.0.0.1", json!(80), "10.0.0.1:80"), ("fd00::1", json!(80), "[fd00::1]:80"), ("fd00::1", json!(null), "fd00::1")]
         {
             let ports = if port.is_null() { json!(null) } else { json!([{"containerPort": port}]) };
-            let entry = entry(json!({
+            let pod = json!({
                 "metadata": {"name": "p", "namespace": "n"},
                 "spec": {"containers": [{"name": "c", "ports": ports}]},
                 "status": {"podIP": ip}
-            }));
-            assert_eq!(entry.group.targets[0].address(), expected);
-            assert_eq!(entry.group.labels.get("__meta_kubernetes_pod_ready"), Some("unknown"));
+            });
+            let lines = group(pod, &around, V3).unwrap();
+            assert!(lines[2].starts_with(&format!("__address__={expected} ")), "{lines:?}");
+            assert!(lines[1].contains(" pod_ready=unknown"), "{lines:?}");
         }
         for status in [json!({}), json!({"podIP": ""}), json!(null)] {
             let mut pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": [{"name": "c"}]}});
             if !status.is_null() {
                 pod["status"] = status;
             }
-            assert_eq!(entry(pod).group.targets, Vec::<Labels>::new());
+            assert_eq!(group(pod, &around, V3), None);
         }
+    }
+
+    fn pod(owner: &Value) -> Value {
+        json!({
+            "metadata": {"name": "p", "namespace": "n", "ownerReferences": [owner]},
+            "spec": {"nodeName": "n1", "containers": []},
+            "status": {"podIP": "10.0.0.1"}
+        })
+    }
+
+    #[test]
+    fn what_node_and_namespace_add() {
+        let none = json!({"apiVersion": "v1", "kind": "X", "name": "x", "uid": "1"});
+        let node = json!({"metadata": {"name": "n1", "labels": {"zone": "a"}}, "spec": {"providerID": "p"}});
+        let mut around = Around {
+            nodes: Some(store::<Node>(&[node])),
+            namespaces: Some(store::<Namespace>(&[json!({"metadata": {"name": "n", "annotations": {"team": "x"}}})])),
+            ..Around::default()
+        };
+        let described = "namespace=n namespace_annotation_team=x namespace_annotationpresent_team=true node_label_zone=a \
+                         node_labelpresent_zone=true node_name=n1 pod_ip=10.0.0.1 pod_name=p pod_node_name=n1 pod_ready=unknown";
+        assert_eq!(group(pod(&none), &around, V3).unwrap()[1], described);
+
+        // Where the node is not there, 3.x has no target; 2.x does unless nodes were selected.
+        around.nodes = Some(store::<Node>(&[]));
+        assert_eq!(group(pod(&none), &around, V3), None);
+        assert!(group(pod(&none), &around, V2).is_some());
+        around.nodes_selected = true;
+        assert_eq!(group(pod(&none), &around, V2), None);
+    }
+
+    #[test]
+    fn what_owners_add() {
+        let owner = |kind: &str| json!({"apiVersion": "v1", "kind": kind, "name": "o", "uid": "1", "controller": true});
+        let owned = |by: &str| json!({"metadata": {"name": "o", "namespace": "n", "ownerReferences": [owner(by)]}});
+        let labels = |kind: &str, around: &Around| {
+            let lines = group(pod(&owner(kind)), around, V3).unwrap();
+            let added = |label: &&str| ["pod_deployment", "pod_job", "pod_cronjob"].iter().any(|name| label.starts_with(name));
+            lines[1].split(' ').filter(added).collect::<Vec<_>>().join(" ")
+        };
+        let around = |by: [&str; 2]| Around {
+            replica_sets: Some(store::<ReplicaSet>(&[owned(by[0])])),
+            jobs: Some(store::<Job>(&[owned(by[1])])),
+            job_names: true,
+            ..Around::default()
+        };
+        let usual = around(["Deployment", "CronJob"]);
+        assert_eq!(labels("ReplicaSet", &usual), "pod_deployment_name=o");
+        assert_eq!(labels("Job", &usual), "pod_cronjob_name=o pod_job_name=o");
+        assert_eq!(labels("StatefulSet", &usual), "");
+        let other = around(["Rollout", "Workflow"]);
+        assert_eq!((labels("ReplicaSet", &other), labels("Job", &other)), (String::new(), "pod_job_name=o".to_owned()));
+        assert_eq!(labels("Job", &Around::default()), "");
     }
 }

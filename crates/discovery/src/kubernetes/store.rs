@@ -104,9 +104,9 @@ impl<E: PartialEq> Store<E> {
         lock(&self.0).objects.get(key).cloned()
     }
 
-    /// The keys of the objects for which `holds`.
-    pub(crate) fn keys_where(&self, mut holds: impl FnMut(&E) -> bool) -> Vec<String> {
-        lock(&self.0).objects.iter().filter(|(_, entry)| holds(entry)).map(|(key, _)| key.clone()).collect()
+    /// The keys of all objects.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        lock(&self.0).objects.keys().cloned().collect()
     }
 
     /// Whether all objects were ever listed.

@@ -13,21 +13,30 @@ use std::{
 };
 
 use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
-    api::{ListParams, VersionMatch, WatchEvent, WatchParams},
+    api::{ListParams, ObjectList, VersionMatch, WatchEvent, WatchParams},
 };
+use kvass_model::PrometheusLine;
 use kvass_scrape::ClientOptions;
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     access::{Access, AccessError},
-    metadata::{Namespace, Node},
+    endpoint_slice::EndpointSlice,
+    endpoints::Endpoints,
+    ingress::Ingress,
+    labels::key,
+    namespace::Namespace,
+    node::Node,
+    owner::{Job, ReplicaSet},
     pod::Pod,
+    service::Service,
     store::{ChangedKeys, Store},
 };
 use crate::{
@@ -46,6 +55,8 @@ const HEALTHY_WATCH: Duration = Duration::from_secs(5);
 /// How long a list may take, and a watch to begin.
 const LIST_LIMIT: Duration = Duration::from_secs(300);
 const WATCH_START_LIMIT: Duration = Duration::from_secs(60);
+/// Objects of a page, where lists come in pages.
+const PAGE: u32 = 500;
 /// When the server is asked to end a watch, and when we stop believing that it will.
 const WATCH_SECONDS: u32 = 285;
 const WATCH_IDLE_LIMIT: Duration = Duration::from_secs(295);
@@ -60,8 +71,22 @@ pub(crate) trait Watched: Resource<DynamicType = ()> + Clone + Debug + Deseriali
     /// The API for one namespace or all; cluster-wide kinds have no choice.
     fn api(client: Client, namespace: Option<&str>) -> Api<Self>;
 
+    /// Where the running watches of this kind are.
+    fn registry(pool: &WatchPool) -> &Registry<Self>;
+
     /// What is kept of this object.
     fn entry(&self) -> Self::Entry;
+}
+
+/// [`Watched::api`] of a kind that lives in namespaces.
+pub(crate) fn namespaced<K>(client: Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
 }
 
 /// What a watch covers: server, namespace, selectors. Equal ones are one watch.
@@ -78,9 +103,16 @@ pub(crate) struct Scope {
 #[derive(Debug)]
 pub(crate) struct WatchPool {
     client_options: ClientOptions,
+    line: watch::Sender<PrometheusLine>,
     pub(crate) pods: Registry<Pod>,
+    pub(crate) services: Registry<Service>,
+    pub(crate) endpoints: Registry<Endpoints>,
+    pub(crate) endpoint_slices: Registry<EndpointSlice>,
+    pub(crate) ingresses: Registry<Ingress>,
     pub(crate) nodes: Registry<Node>,
     pub(crate) namespaces: Registry<Namespace>,
+    pub(crate) replica_sets: Registry<ReplicaSet>,
+    pub(crate) jobs: Registry<Job>,
 }
 
 impl WatchPool {
@@ -92,12 +124,34 @@ impl WatchPool {
             body_size_limit: 0,
             ..ClientOptions::default()
         };
-        WatchPool { client_options, pods: Registry::default(), nodes: Registry::default(), namespaces: Registry::default() }
+        WatchPool {
+            client_options,
+            line: watch::Sender::default(),
+            pods: Registry::default(),
+            services: Registry::default(),
+            endpoints: Registry::default(),
+            endpoint_slices: Registry::default(),
+            ingresses: Registry::default(),
+            nodes: Registry::default(),
+            namespaces: Registry::default(),
+            replica_sets: Registry::default(),
+            jobs: Registry::default(),
+        }
     }
 
-    /// The watch over `scope` in `registry`; `wake` is notified of its changes.
-    pub(crate) fn subscribe<K: Watched>(&self, registry: &Registry<K>, scope: Scope, wake: &Arc<Notify>) -> Subscription<K> {
-        let mut running = lock(&registry.0);
+    /// Says whose rules apply from now on.
+    pub(crate) fn set_line(&self, line: PrometheusLine) {
+        self.line.send_if_modified(|known| std::mem::replace(known, line) != line);
+    }
+
+    /// Whose rules apply.
+    pub(crate) fn line(&self) -> watch::Receiver<PrometheusLine> {
+        self.line.subscribe()
+    }
+
+    /// The watch over `scope`; `wake` is notified of its changes.
+    pub(crate) fn subscribe<K: Watched>(&self, scope: Scope, wake: &Arc<Notify>) -> Subscription<K> {
+        let mut running = lock(&K::registry(self).0);
         running.retain(|(_, watch)| watch.strong_count() > 0);
         let known = running.iter().find(|(known, _)| *known == scope).and_then(|(_, watch)| watch.upgrade());
         let watch = known.unwrap_or_else(|| {
@@ -137,23 +191,35 @@ pub(crate) struct Subscription<K: Watched> {
 }
 
 impl<K: Watched> Subscription<K> {
-    /// The keys of the objects that came, changed or went since this was last asked.
-    pub(crate) fn take_changed(&self) -> BTreeSet<String> {
-        self.changed.take()
-    }
-
     /// What is known from the watch.
-    pub(crate) fn store(&self) -> &Store<K::Entry> {
+    pub(crate) fn store(&self) -> &Arc<Store<K::Entry>> {
         &self.watch.store
     }
 }
 
-/// `<namespace>/<name>`, or the name of an object without namespace.
-fn key<K: Watched>(object: &K) -> String {
-    let name = object.meta().name.as_deref().unwrap_or_default();
-    match object.meta().namespace.as_deref() {
-        Some(namespace) => format!("{namespace}/{name}"),
-        None => name.to_owned(),
+/// A subscription, whatever its kind.
+pub(crate) trait Followed: Send {
+    /// The keys of the objects that came, changed or went since this was last asked.
+    fn take_changed(&self) -> BTreeSet<String>;
+
+    /// Whether all objects were ever listed.
+    fn synced(&self) -> bool;
+
+    /// What is wrong at present.
+    fn error(&self) -> Option<String>;
+}
+
+impl<K: Watched> Followed for Subscription<K> {
+    fn take_changed(&self) -> BTreeSet<String> {
+        self.changed.take()
+    }
+
+    fn synced(&self) -> bool {
+        self.store().synced()
+    }
+
+    fn error(&self) -> Option<String> {
+        self.store().error()
     }
 }
 
@@ -168,6 +234,17 @@ enum WatchError {
     Timeout(Duration),
     #[error("the list has no resource version")]
     NoVersion,
+}
+
+impl WatchError {
+    /// Whether the server failed at the size of what it was asked for.
+    fn is_too_much(&self) -> bool {
+        match self {
+            WatchError::Timeout(_) => true,
+            WatchError::Api(kube::Error::Api(status)) => matches!(status.code, 413 | 504),
+            WatchError::Access(_) | WatchError::Api(_) | WatchError::NoVersion => false,
+        }
+    }
 }
 
 enum WatchEnd {
@@ -186,11 +263,21 @@ struct Follower<K: Watched> {
     version: Option<String>,
     backoff: Backoff,
     failures: u32,
+    /// Lists come in pages, as all at once was too much for the server.
+    by_pages: bool,
+}
+
+/// What is kept of all objects, and the version of the list.
+type Listed<K> = (Vec<(String, <K as Watched>::Entry)>, Option<String>);
+
+fn kept<K: Watched>(object: &K) -> (String, K::Entry) {
+    (key(object.meta()), object.entry())
 }
 
 impl<K: Watched> Follower<K> {
     fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>) -> Self {
-        Follower { scope, client_options, store, version: None, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), failures: 0 }
+        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        Follower { scope, client_options, store, version: None, backoff, failures: 0, by_pages: false }
     }
 
     async fn run(mut self) {
@@ -230,19 +317,46 @@ impl<K: Watched> Follower<K> {
     }
 
     async fn list(&mut self, api: &Api<K>) -> Result<String, WatchError> {
-        // Without a limit: with one, the server would have to ask its database instead of its cache.
-        let params = ListParams {
-            label_selector: selector(&self.scope.label_selector),
-            field_selector: selector(&self.scope.field_selector),
-            resource_version: Some("0".to_owned()),
-            version_match: Some(VersionMatch::NotOlderThan),
-            ..ListParams::default()
-        };
-        let list = timeout(LIST_LIMIT, api.list(&params)).await.map_err(|_| WatchError::Timeout(LIST_LIMIT))??;
-        let version = list.metadata.resource_version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
-        self.store.replace(list.items.iter().map(|object| (key(object), object.entry())));
+        let listed = if self.by_pages { self.list_pages(api).await } else { self.list_at_once(api).await };
+        self.by_pages |= listed.as_ref().is_err_and(WatchError::is_too_much);
+        let (objects, version) = listed?;
+        let version = version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
+        self.store.replace(objects);
         self.version = Some(version.clone());
         Ok(version)
+    }
+
+    /// Without a limit: with one, servers before 1.34 ask their database instead of their cache.
+    async fn list_at_once(&self, api: &Api<K>) -> Result<Listed<K>, WatchError> {
+        let version = Some("0".to_owned());
+        let params = ListParams { resource_version: version, version_match: Some(VersionMatch::NotOlderThan), ..self.params() };
+        let list = self.page(api, &params).await?;
+        Ok((list.items.iter().map(kept).collect(), list.metadata.resource_version))
+    }
+
+    async fn list_pages(&self, api: &Api<K>) -> Result<Listed<K>, WatchError> {
+        let mut params = ListParams { limit: Some(PAGE), ..self.params() };
+        let mut objects = Vec::new();
+        loop {
+            let list = self.page(api, &params).await?;
+            objects.extend(list.items.iter().map(kept));
+            params.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok((objects, list.metadata.resource_version));
+            }
+        }
+    }
+
+    async fn page(&self, api: &Api<K>, params: &ListParams) -> Result<ObjectList<K>, WatchError> {
+        Ok(timeout(LIST_LIMIT, api.list(params)).await.map_err(|_| WatchError::Timeout(LIST_LIMIT))??)
+    }
+
+    fn params(&self) -> ListParams {
+        ListParams {
+            label_selector: selector(&self.scope.label_selector),
+            field_selector: selector(&self.scope.field_selector),
+            ..ListParams::default()
+        }
     }
 
     async fn watch(&mut self, api: &Api<K>, version: String) -> Result<WatchEnd, WatchError> {
@@ -265,11 +379,11 @@ impl<K: Watched> Follower<K> {
             let Some(event) = event else { break };
             match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    self.store.apply(key(&object), object.entry());
+                    self.store.apply(key(object.meta()), object.entry());
                     self.advance(object.meta().resource_version.clone());
                 }
                 WatchEvent::Deleted(object) => {
-                    self.store.delete(key(&object));
+                    self.store.delete(key(object.meta()));
                     self.advance(object.meta().resource_version.clone());
                 }
                 WatchEvent::Bookmark(bookmark) => self.advance(Some(bookmark.metadata.resource_version)),

@@ -1,7 +1,7 @@
-//! A Kubernetes API server that can list and watch, lose its history and go down.
+//! A Kubernetes API server that can list and watch, lose its history, refuse, and go down.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -37,6 +37,10 @@ struct ServerState {
     /// Watches of an older generation end.
     generation: usize,
     down: bool,
+    /// Kinds that nobody may read.
+    forbidden: BTreeSet<&'static str>,
+    /// Longer lists than this come in pages or not at all.
+    longest_list: Option<usize>,
     requests: Vec<String>,
 }
 
@@ -99,6 +103,23 @@ impl ApiServer {
         });
     }
 
+    /// Refuses everything about that kind, or no longer.
+    pub(crate) fn forbid(&self, kind: &'static str, forbidden: bool) {
+        self.edit(|state| {
+            if forbidden {
+                state.forbidden.insert(kind)
+            } else {
+                state.forbidden.remove(kind)
+            };
+            state.generation += 1;
+        });
+    }
+
+    /// Fails at lists of more objects that are to be sent at once.
+    pub(crate) fn set_longest_list(&self, objects: usize) {
+        self.edit(|state| state.longest_list = Some(objects));
+    }
+
     /// URIs requested so far.
     pub(crate) fn requests(&self, matching: impl Fn(&str) -> bool) -> Vec<String> {
         self.lock().requests.iter().filter(|uri| matching(uri)).cloned().collect()
@@ -106,7 +127,8 @@ impl ApiServer {
 
     /// How often the objects of that kind were listed in all namespaces.
     pub(crate) fn lists(&self, kind: &str) -> usize {
-        self.requests(|uri| uri.starts_with(&format!("/api/v1/{kind}?")) && !uri.contains("watch=true")).len()
+        let everywhere = |uri: &str| uri.contains(&format!("/v1/{kind}?"));
+        self.requests(|uri| everywhere(uri) && !uri.contains("watch=true")).len()
     }
 
     fn lock(&self) -> MutexGuard<'_, ServerState> {
@@ -128,14 +150,16 @@ async fn serve(State(server): State<ApiServer>, uri: Uri, headers: HeaderMap) ->
     if state.down {
         return status(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
     }
-    let mut path = uri.path().trim_start_matches("/api/v1/").rsplitn(2, '/');
-    let kind = match path.next() {
-        Some("pods") => "pods",
-        Some("nodes") => "nodes",
-        Some("namespaces") => "namespaces",
-        _ => return status(StatusCode::NOT_FOUND, "NotFound"),
+    let mut path = uri.path().rsplit('/');
+    let Some(kind) = path.next().and_then(|name| PLURALS.iter().find(|(_, plural)| *plural == name)) else {
+        return status(StatusCode::NOT_FOUND, "NotFound");
     };
-    let namespace = path.next().and_then(|rest| rest.strip_prefix("namespaces/")).map(str::to_owned);
+    let kind = kind.1;
+    let (parent, grandparent) = (path.next(), path.next());
+    let namespace = parent.filter(|_| grandparent == Some("namespaces")).map(str::to_owned);
+    if state.forbidden.contains(kind) {
+        return status(StatusCode::FORBIDDEN, &format!("{kind} is forbidden"));
+    }
     let query = |name: &str| {
         uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
     };
@@ -147,8 +171,14 @@ async fn serve(State(server): State<ApiServer>, uri: Uri, headers: HeaderMap) ->
     }
     let within = |object: &&Value| namespace.as_ref().is_none_or(|n| object["metadata"]["namespace"] == *n);
     let items: Vec<&Value> = state.objects.get(kind).into_iter().flat_map(BTreeMap::values).filter(within).collect();
-    Json(json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": state.version.to_string()}, "items": items}))
-        .into_response()
+    let start = query("continue").map_or(0, |token| token.parse().unwrap());
+    let end = query("limit").map_or(items.len(), |limit| items.len().min(start + limit.parse::<usize>().unwrap()));
+    if state.longest_list.is_some_and(|longest| end - start > longest) {
+        return status(StatusCode::GATEWAY_TIMEOUT, "Timeout");
+    }
+    let next = if end < items.len() { end.to_string() } else { String::new() };
+    let metadata = json!({"resourceVersion": state.version.to_string(), "continue": next});
+    Json(json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items[start..end]})).into_response()
 }
 
 fn watch_response(server: ApiServer, kind: &'static str, namespace: Option<String>, from: usize, generation: usize) -> Response {
@@ -190,13 +220,21 @@ fn status(code: StatusCode, reason: &str) -> Response {
     (code, Json(body)).into_response()
 }
 
+const PLURALS: [(&str, &str); 9] = [
+    ("Pod", "pods"),
+    ("Node", "nodes"),
+    ("Namespace", "namespaces"),
+    ("Service", "services"),
+    ("Endpoints", "endpoints"),
+    ("EndpointSlice", "endpointslices"),
+    ("Ingress", "ingresses"),
+    ("ReplicaSet", "replicasets"),
+    ("Job", "jobs"),
+];
+
 fn plural(object: &Value) -> &'static str {
-    match object["kind"].as_str().unwrap() {
-        "Pod" => "pods",
-        "Node" => "nodes",
-        "Namespace" => "namespaces",
-        other => panic!("{other}"),
-    }
+    let kind = object["kind"].as_str().unwrap();
+    PLURALS.iter().find(|(name, _)| *name == kind).unwrap_or_else(|| panic!("{kind}")).1
 }
 
 fn key(object: &Value) -> String {
@@ -216,4 +254,27 @@ pub(crate) fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Value {
 
 pub(crate) fn node(name: &str, zone: &str) -> Value {
     json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": name, "labels": {"zone": zone}}})
+}
+
+/// An object of a kind in a namespace, with more members.
+pub(crate) fn object(kind: &str, namespace: &str, name: &str, more: Value) -> Value {
+    let mut object = json!({"kind": kind, "apiVersion": "v1", "metadata": {"name": name}});
+    if !namespace.is_empty() {
+        object["metadata"]["namespace"] = namespace.into();
+    }
+    let Value::Object(more) = more else { panic!("{more}") };
+    for (name, value) in more {
+        match (&mut object[&name], value) {
+            (Value::Object(known), Value::Object(value)) => known.extend(value),
+            (known, value) => *known = value,
+        }
+    }
+    object
+}
+
+/// Endpoints of pods in the same namespace, all with port 8080.
+pub(crate) fn endpoints(namespace: &str, name: &str, pods: &[(&str, &str)]) -> Value {
+    let address = |(pod, ip): &(&str, &str)| json!({"ip": ip, "targetRef": {"kind": "Pod", "namespace": namespace, "name": pod}});
+    let addresses: Vec<Value> = pods.iter().map(address).collect();
+    object("Endpoints", namespace, name, json!({"subsets": [{"addresses": addresses, "ports": [{"port": 8080}]}]}))
 }

@@ -191,3 +191,18 @@ async fn a_kubeconfig_and_a_rotated_token_file() {
     fs::write(&token, "t0ken\n").unwrap();
     until(&mut snapshots, "j", |job| job.complete && job.errors.is_empty()).await;
 }
+
+#[tokio::test]
+async fn a_list_that_is_too_much_for_the_server_comes_in_pages() {
+    let server = ApiServer::start().await;
+    for number in 0..1_200 {
+        server.put(pod("a", &format!("p{number}"), "10.0.0.1", "n1"));
+    }
+    server.set_longest_list(500);
+    let (_manager, mut snapshots) = start(&section(&server, ""));
+    let found = until(&mut snapshots, "j", |job| job.complete).await;
+    assert_eq!(found.groups.len(), 1_200);
+    assert_eq!(server.lists("pods"), 4, "one that failed, three pages");
+    server.delete("pods", "a/p7");
+    until(&mut snapshots, "j", |job| job.errors.is_empty() && job.groups.len() == 1_199).await;
+}

@@ -6,6 +6,7 @@ mod common;
 mod fake_api_server;
 mod file_sd;
 mod http_sd;
+mod kubernetes_roles;
 mod kubernetes_sd;
 mod manager;
 mod recorded;

@@ -84,7 +84,6 @@ async fn unsupported_and_failing_sections_leave_the_others_working() {
         "
 - job_name: unsupported
   consul_sd_configs: [{{server: 'consul:8500'}}]
-  kubernetes_sd_configs: [{{role: node}}]
   static_configs: [{{targets: [a:1]}}]
 - job_name: failing
   http_sd_configs: [{{url: 'https://127.0.0.1:1/', tls_config: {{ca_file: '{dir}/ca.crt'}}}}]
@@ -93,7 +92,7 @@ async fn unsupported_and_failing_sections_leave_the_others_working() {
         dir = dir.path().display()
     )));
     let unsupported = until(&mut snapshots, "unsupported", |_| true).await;
-    assert_eq!(unsupported.unsupported, ["consul_sd_configs", "kubernetes_sd_configs role node"]);
+    assert_eq!(unsupported.unsupported, ["consul_sd_configs"]);
     assert!(unsupported.complete, "nothing of what can be discovered is missing");
     assert_eq!(addresses(&unsupported), ["a:1"]);
     let failing = until(&mut snapshots, "failing", |job| !job.errors.is_empty() && !job.groups.is_empty()).await;
