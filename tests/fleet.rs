@@ -194,7 +194,7 @@ async fn a_job_that_cannot_be_discovered_leaves_the_others_alone() {
     let world = tempfile::tempdir().unwrap();
     let config = world.path().join("prometheus.yml");
     let [first, second, third] = [Exporter::start(10).await, Exporter::start(20).await, Exporter::start(30).await];
-    let unsupported = "- job_name: elsewhere\n  consul_sd_configs:\n  - server: 127.0.0.1:1\n";
+    let unsupported = "- job_name: elsewhere\n  kuma_sd_configs:\n  - server: http://127.0.0.1:1\n";
     write(&config, &(static_config("1s", &[&first, &second]) + unsupported));
     let shards = Shard::start_many(world.path(), 1, &config).await;
     let all: Vec<&Shard> = shards.iter().collect();
@@ -204,12 +204,12 @@ async fn a_job_that_cannot_be_discovered_leaves_the_others_alone() {
     let status = coordinator.status().await.unwrap();
     let jobs = status["data"]["jobs"].as_array().unwrap();
     let job = jobs.iter().find(|j| j["job"] == "elsewhere").unwrap_or_else(|| panic!("{status}"));
-    assert!(job["unsupported"].to_string().contains("consul_sd_configs"), "{job}");
+    assert!(job["unsupported"].to_string().contains("kuma_sd_configs"), "{job}");
     let metrics = coordinator.metrics().await;
     assert_eq!(metric(&metrics, "kvass_coordinator_discovery_unsupported{job=\"elsewhere\"}"), Some(1.0));
     assert_eq!(metric(&metrics, "kvass_coordinator_discovery_unsupported{job=\"story\"}"), Some(0.0));
     let log = coordinator.process.log_text();
-    let line = log.lines().find(|line| line.contains("consul_sd_configs")).unwrap_or_else(|| panic!("not in the log: {log}"));
+    let line = log.lines().find(|line| line.contains("kuma_sd_configs")).unwrap_or_else(|| panic!("not in the log: {log}"));
     assert!(line.contains("elsewhere"), "the job is named: {line}");
 
     // Other jobs' targets come and go as usual.

@@ -78,6 +78,10 @@ impl<'a> Cursor<'a> {
         self.scalar(key).filter(|scalar| !scalar.is_null()).and_then(scalar::boolean)
     }
 
+    pub(crate) fn integer(&self, key: &str) -> Option<i64> {
+        self.scalar(key).and_then(scalar::integer)
+    }
+
     pub(crate) fn unsigned(&self, key: &str) -> Option<u64> {
         self.scalar(key).and_then(scalar::unsigned)
     }

@@ -34,7 +34,7 @@ pub fn apply_sd_injection(job: &ScrapeConfig, options: &InjectOptions) -> Scrape
                     proxy.url = options.scrape_proxy.as_ref().map(Secret::new);
                 }
             }
-            SdConfig::Static(_) | SdConfig::File(_) | SdConfig::Unsupported(_) => {}
+            _ => {}
         }
     }
     job

@@ -15,6 +15,7 @@ mod http_client;
 mod inject_options;
 mod injection;
 mod mask;
+mod mechanism_config;
 mod original_hash;
 mod paths;
 mod scalar;
@@ -30,6 +31,10 @@ pub use hash::{ConfigHash, hash_of_text};
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};
 pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};
 pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
+pub use mechanism_config::{
+    ConsulSdConfig, DnsRecord, DnsSdConfig, DockerDaemon, DockerSdConfig, DockerSwarmRole, DockerSwarmSdConfig, EurekaSdConfig,
+    MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig,
+};
 pub use original_hash::{HashShape, original_hash};
 pub use scrape_config::{
     AttachMetadata, FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,

@@ -3,7 +3,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use kvass_model::{Params, TargetGroup};
 use kvass_relabel::RelabelConfig;
 
-use crate::HttpClientConfig;
+use crate::{
+    ConsulSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, HttpClientConfig, MarathonSdConfig,
+    NomadSdConfig, PuppetDbSdConfig,
+};
 
 /// The typed view of one entry of `scrape_configs`: what kvass itself acts on, globals and defaults
 /// already applied. Everything else stays in the document and travels to the shards untouched.
@@ -73,8 +76,24 @@ pub enum SdConfig {
     Http(HttpSdConfig),
     /// One entry of `kubernetes_sd_configs`.
     Kubernetes(Box<KubernetesSdConfig>),
+    /// One entry of `dns_sd_configs`.
+    Dns(DnsSdConfig),
+    /// One entry of `consul_sd_configs`.
+    Consul(ConsulSdConfig),
+    /// One entry of `docker_sd_configs`.
+    Docker(DockerSdConfig),
+    /// One entry of `dockerswarm_sd_configs`.
+    DockerSwarm(DockerSwarmSdConfig),
+    /// One entry of `nomad_sd_configs`.
+    Nomad(NomadSdConfig),
+    /// One entry of `eureka_sd_configs`.
+    Eureka(EurekaSdConfig),
+    /// One entry of `marathon_sd_configs`.
+    Marathon(MarathonSdConfig),
+    /// One entry of `puppetdb_sd_configs`.
+    PuppetDb(PuppetDbSdConfig),
     /// A mechanism that Prometheus knows and kvass has no code for yet; holds the key, for example
-    /// `consul_sd_configs`.
+    /// `kuma_sd_configs`.
     Unsupported(String),
 }
 

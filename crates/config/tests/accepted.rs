@@ -8,7 +8,8 @@ use std::{path::PathBuf, time::Duration};
 
 use common::{data, load, load_as, load_with, names};
 use kvass_config::{
-    AttachMetadata, Authorization, BasicAuth, Config, FileSdConfig, KubernetesRole, ScrapeConfig, SdConfig, Secret, SecretSource,
+    AttachMetadata, Authorization, BasicAuth, Config, DnsRecord, DockerSwarmRole, FileSdConfig, HttpClientConfig, KubernetesRole,
+    ScrapeConfig, SdConfig, Secret, SecretSource,
 };
 use kvass_model::{
     Labels,
@@ -210,8 +211,70 @@ fn discovery() {
     assert_eq!(sources, [("0", 2), ("1", 0)]);
 
     let config = good("unsupported_discovery");
-    let unsupported = |key: &str| SdConfig::Unsupported(key.to_owned());
-    assert_eq!(job(&config, "a").service_discovery, [unsupported("consul_sd_configs"), unsupported("dns_sd_configs")]);
+    assert_eq!(job(&config, "a").service_discovery, [SdConfig::Unsupported("kuma_sd_configs".to_owned())]);
+}
+
+#[test]
+fn mechanisms() {
+    let config = good("mechanisms");
+    let [
+        SdConfig::Dns(dns),
+        SdConfig::Consul(consul),
+        SdConfig::Docker(docker),
+        SdConfig::DockerSwarm(swarm),
+        SdConfig::Nomad(nomad),
+        SdConfig::Eureka(eureka),
+        SdConfig::Marathon(marathon),
+        SdConfig::PuppetDb(puppetdb),
+    ] = &job(&config, "defaults").service_discovery[..]
+    else {
+        panic!("{:?}", job(&config, "defaults").service_discovery)
+    };
+    let seconds = Duration::from_secs;
+    assert_eq!((dns.record, dns.port, dns.refresh_interval), (DnsRecord::Srv, 0, seconds(30)));
+    assert_eq!((consul.server.as_str(), consul.scheme.as_str(), consul.tag_separator.as_str()), ("localhost:8500", "http", ","));
+    assert!(consul.allow_stale && consul.token.is_none() && consul.http == HttpClientConfig::default());
+    assert_eq!(consul.refresh_interval, seconds(30));
+    assert_eq!((docker.port, docker.host_networking_host.as_str(), docker.match_first_network), (80, "localhost", true));
+    assert_eq!(docker.daemon.refresh_interval, seconds(60));
+    assert_eq!((swarm.role, swarm.port), (DockerSwarmRole::Tasks, 80));
+    assert_eq!((nomad.server.as_str(), nomad.namespace.as_str()), ("http://localhost:4646", "default"));
+    assert_eq!((nomad.region.as_str(), nomad.allow_stale, nomad.refresh_interval), ("global", true, seconds(60)));
+    assert_eq!((eureka.server.as_str(), eureka.refresh_interval), ("http://eureka:8761/eureka", seconds(30)));
+    assert_eq!((marathon.auth_token.as_ref(), marathon.refresh_interval), (None, seconds(30)));
+    assert_eq!((puppetdb.include_parameters, puppetdb.port, puppetdb.refresh_interval), (false, 80, seconds(60)));
+
+    let [
+        SdConfig::Dns(dns),
+        SdConfig::Consul(consul),
+        SdConfig::Consul(with_user),
+        SdConfig::Docker(docker),
+        SdConfig::DockerSwarm(swarm),
+        SdConfig::Nomad(nomad),
+        SdConfig::Eureka(eureka),
+        SdConfig::Marathon(marathon),
+        SdConfig::PuppetDb(puppetdb),
+    ] = &job(&config, "everything").service_discovery[..]
+    else {
+        panic!("{:?}", job(&config, "everything").service_discovery)
+    };
+    let file = |name: &str| SecretSource::File(PathBuf::from(format!("/etc/prometheus/{name}")));
+    assert_eq!((dns.names.len(), dns.record, dns.port), (2, DnsRecord::Aaaa, 9100));
+    assert_eq!(consul.node_meta, [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]);
+    assert_eq!((consul.filter.as_str(), consul.health_filter.as_str()), ("f", "h"));
+    assert_eq!(consul.token, Some(Secret::new("t")));
+    assert_eq!(consul.http.tls.ca, Some(file("ca.pem")));
+    let user = SecretSource::Inline(Secret::new("u"));
+    assert_eq!(with_user.http.basic_auth, Some(BasicAuth { username: Some(user), password: None }));
+    let filters = [("label".to_owned(), vec!["a".to_owned(), "b".to_owned()]), ("status".to_owned(), vec![])];
+    assert_eq!(docker.daemon.filters, filters);
+    assert_eq!(docker.daemon.http.basic_auth.as_ref().unwrap().password, Some(file("pw")));
+    assert!(!docker.match_first_network);
+    assert_eq!((swarm.role, swarm.port), (DockerSwarmRole::Nodes, 70_000));
+    assert_eq!((nomad.namespace.as_str(), nomad.allow_stale, nomad.tag_separator.as_str()), ("*", false, ";"));
+    assert!(!eureka.http.follow_redirects);
+    assert_eq!(marathon.auth_token, Some(file("token")));
+    assert!(puppetdb.include_parameters);
 }
 
 #[test]

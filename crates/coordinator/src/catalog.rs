@@ -247,7 +247,7 @@ mod tests {
         let next = |before: &Catalog, found: &Discovered| {
             Catalog::next(before, &config, found, PrometheusLine::V2, &mut Resolvers::new())
         };
-        let unsupported = &["consul_sd_configs"];
+        let unsupported = &["kuma_sd_configs"];
         let first = next(&Catalog::default(), &discovered(&["a:1", "b:1"], true, unsupported));
         let first = first.retaining([held(&first)]);
         assert_eq!(addresses(&first), ["a:1", "b:1", "held:1"]);

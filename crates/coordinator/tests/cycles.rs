@@ -160,7 +160,7 @@ async fn an_unreachable_shard_keeps_its_targets_within_the_grace_and_loses_them_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_target_is_released_although_another_job_is_incomplete() {
     fake::rustls();
-    let unsupported = "- job_name: other\n  consul_sd_configs:\n  - server: 127.0.0.1:1\n";
+    let unsupported = "- job_name: other\n  kuma_sd_configs:\n  - server: http://127.0.0.1:1\n";
     let targets = [exporter(10).await, exporter(20).await];
     for v0_2 in [false, true] {
         let config = config_of(&targets) + unsupported;
@@ -299,7 +299,7 @@ async fn sidecars_of_the_original_are_understood() {
 async fn jobs_whose_discovery_is_not_supported_keep_what_shards_hold() {
     fake::rustls();
     let target = exporter(10).await;
-    let config = format!("{}- job_name: c\n  consul_sd_configs:\n  - server: 127.0.0.1:1\n", config_of(&[target]));
+    let config = format!("{}- job_name: c\n  kuma_sd_configs:\n  - server: http://127.0.0.1:1\n", config_of(&[target]));
     let [a] = shards(good(&config)).await;
     {
         let mut state = a.lock();
@@ -313,7 +313,7 @@ async fn jobs_whose_discovery_is_not_supported_keep_what_shards_hold() {
     assert!(a.hashes().contains(&7));
     let status = fleet.get("/api/v1/coordinator/status").await;
     let job = status["data"]["jobs"].as_array().unwrap().iter().find(|j| j["job"] == "c").unwrap().clone();
-    assert_eq!((&job["retained"], &job["unsupported"][0]), (&json!(1), &json!("consul_sd_configs")));
+    assert_eq!((&job["retained"], &job["unsupported"][0]), (&json!(1), &json!("kuma_sd_configs")));
     fleet.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! Where a discoverer puts what it found.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -34,21 +34,35 @@ impl Feed {
 
     /// Replaces all groups; those that stay equal keep their [`Arc`].
     pub(crate) fn replace(&self, groups: impl IntoIterator<Item = TargetGroup>) {
+        self.replace_but(&BTreeSet::new(), groups, true);
+    }
+
+    /// As [`Feed::replace`], but the groups of `kept` sources stay. `complete` says whether every source has been
+    /// known by now.
+    pub(crate) fn replace_but(&self, kept: &BTreeSet<&str>, groups: impl IntoIterator<Item = TargetGroup>, complete: bool) {
         self.edit(|state| {
             let mut before = std::mem::take(&mut state.groups);
+            for source in kept {
+                state.groups.extend(before.remove_entry(*source));
+            }
             for group in groups {
                 if group.targets.is_empty() {
                     continue;
                 }
-                let kept = before.remove(&group.source).filter(|old| **old == group);
-                state.groups.insert(group.source.clone(), kept.unwrap_or_else(|| Arc::new(group)));
+                let unchanged = before.remove(&group.source).filter(|old| **old == group);
+                state.groups.insert(group.source.clone(), unchanged.unwrap_or_else(|| Arc::new(group)));
             }
-            state.delivered = true;
+            state.delivered |= complete;
         });
     }
 
     /// Replaces some groups, by source; `None` and groups without targets go away.
     pub(crate) fn update(&self, changes: impl IntoIterator<Item = (String, Option<Arc<TargetGroup>>)>) {
+        self.update_part(changes, true);
+    }
+
+    /// As [`Feed::update`]; `complete` says whether every source has been known by now.
+    pub(crate) fn update_part(&self, changes: impl IntoIterator<Item = (String, Option<Arc<TargetGroup>>)>, complete: bool) {
         self.edit(|state| {
             for (source, group) in changes {
                 match group.filter(|group| !group.targets.is_empty()) {
@@ -56,7 +70,7 @@ impl Feed {
                     None => state.groups.remove(&source),
                 };
             }
-            state.delivered = true;
+            state.delivered |= complete;
         });
     }
 

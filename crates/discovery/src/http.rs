@@ -3,65 +3,52 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{ACCEPT, USER_AGENT},
 };
 use kvass_config::{HttpSdConfig, Secret};
 use kvass_model::{Labels, TargetGroup};
-use kvass_scrape::{ClientError, ClientOptions, HttpClient, ScrapeError};
+use kvass_scrape::HttpClient;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
-use url::Url;
+use tokio::time::Instant;
 
-use crate::{backoff::Backoff, feed::Feed, manager::DiscoveryOptions};
+use crate::{
+    api::{self, Reply, masked},
+    feed::Feed,
+    manager::DiscoveryOptions,
+    refresh::{self, Findings, Mechanism, RefreshError},
+};
 
 /// Label holding the URL of the endpoint.
 const URL_LABEL: &str = "__meta_url";
 const REFRESH_INTERVAL_HEADER: HeaderName = HeaderName::from_static("x-prometheus-refresh-interval-seconds");
 
-/// Why a refresh brought no groups.
-#[derive(Debug, thiserror::Error)]
-enum RefreshError {
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error(transparent)]
-    Transport(#[from] ScrapeError),
-    #[error("server returned HTTP status {0}: expected 200 OK")]
-    Status(::http::StatusCode),
-    #[error("content type {0:?}: expected \"application/json\" with no charset but utf-8")]
-    ContentType(String),
-    #[error("body is not a JSON list of target groups: {0}")]
-    Body(serde_json::Error),
-}
-
 /// Asks the endpoint of an `http_sd_configs` entry in its rhythm, for ever. A failed refresh keeps the
 /// previous groups.
 pub(crate) async fn run(config: HttpSdConfig, options: DiscoveryOptions, feed: Arc<Feed>) {
     let name = format!("http_sd_configs: {}", masked(&config.url));
-    let mut backoff = Backoff::new(Duration::from_secs(5), config.refresh_interval.max(Duration::from_secs(5)));
-    let client = loop {
-        match client(&config, &options) {
-            Ok(client) => break client,
-            Err(error) => {
-                tracing::warn!(section = name, %error, "http discovery cannot be set up");
-                feed.set_errors(vec![format!("{name}: {error}")]);
-                sleep(backoff.next()).await;
-            }
+    let interval = config.refresh_interval;
+    let set_up = move || Ok(Endpoint { client: client(&config, &options)?, config: config.clone() });
+    refresh::run(name, interval, set_up, feed).await;
+}
+
+struct Endpoint {
+    client: HttpClient,
+    config: HttpSdConfig,
+}
+
+impl Mechanism for Endpoint {
+    async fn refresh(&mut self) -> Result<Findings, RefreshError> {
+        let HttpSdConfig { url, refresh_interval, .. } = &self.config;
+        let deadline = Instant::now() + *refresh_interval;
+        let reply = Reply::read(self.client.get(url, request_headers(*refresh_interval), deadline).await?).await?;
+        if reply.status != StatusCode::OK {
+            return Err(RefreshError::Status { status: reply.status, expected: "200 OK" });
         }
-    };
-    loop {
-        let started = Instant::now();
-        match refresh(&client, &config, started).await {
-            Ok(groups) => {
-                feed.set_errors(Vec::new());
-                feed.replace(groups);
-            }
-            Err(error) => {
-                tracing::warn!(section = name, %error, "http discovery failed, its previous targets stay");
-                feed.set_errors(vec![format!("{name}: {error}")]);
-            }
-        }
-        tokio::time::sleep_until(started + config.refresh_interval).await;
+        reply.require_json()?;
+        let groups = decode(&reply.body, url);
+        let groups = groups.map_err(|error| RefreshError::Body(format!("body is not a JSON list of target groups: {error}")))?;
+        Ok(groups.into())
     }
 }
 
@@ -70,26 +57,7 @@ fn client(config: &HttpSdConfig, options: &DiscoveryOptions) -> Result<HttpClien
     if http.proxy.url.is_none() && !http.proxy.from_environment {
         http.proxy.url = options.scrape_proxy.clone().map(Secret::new);
     }
-    // Prometheus reads without a limit; the default one protects the process.
-    let options = ClientOptions { keep_alive: options.keep_alive, http2: options.http2, ..ClientOptions::default() };
-    Ok(HttpClient::new(&http, &options)?)
-}
-
-async fn refresh(client: &HttpClient, config: &HttpSdConfig, started: Instant) -> Result<Vec<TargetGroup>, RefreshError> {
-    let mut response =
-        client.get(&config.url, request_headers(config.refresh_interval), started + config.refresh_interval).await?;
-    if response.status() != ::http::StatusCode::OK {
-        return Err(RefreshError::Status(response.status()));
-    }
-    let content_type = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    if !is_json(content_type) {
-        return Err(RefreshError::ContentType(String::from_utf8_lossy(content_type).into_owned()));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-    }
-    decode(&body, &config.url).map_err(RefreshError::Body)
+    api::client(&http, options)
 }
 
 fn request_headers(refresh_interval: Duration) -> HeaderMap {
@@ -101,20 +69,6 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
         headers.insert(REFRESH_INTERVAL_HEADER, seconds);
     }
     headers
-}
-
-/// Whether the content type is JSON in UTF-8 and says nothing else.
-fn is_json(content_type: &[u8]) -> bool {
-    let lower = content_type.to_ascii_lowercase();
-    let Some(parameters) = lower.strip_prefix(b"application/json") else { return false };
-    match parameters.split_first() {
-        None => true,
-        Some((b';', rest)) => {
-            let start = rest.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(rest.len());
-            matches!(&rest[start..], b"charset=utf-8" | b"charset=\"utf-8\"")
-        }
-        Some(_) => false,
-    }
 }
 
 /// A group as it is written in JSON.
@@ -142,39 +96,9 @@ fn decode(body: &[u8], url: &str) -> Result<Vec<TargetGroup>, serde_json::Error>
     Ok(groups.collect())
 }
 
-/// The URL without the password it may hold.
-fn masked(url: &str) -> String {
-    match Url::parse(url) {
-        Ok(mut url) if url.password().is_some() => {
-            // Fails only for URLs that cannot hold a password.
-            let _ = url.set_password(Some("xxxxx"));
-            url.into()
-        }
-        _ => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn content_types() {
-        for (content_type, ok) in [
-            ("application/json", true),
-            ("Application/JSON", true),
-            ("application/json; charset=utf-8", true),
-            ("application/json;charset=\"UTF-8\"", true),
-            ("application/json ; charset=utf-8", false),
-            ("application/json; charset=latin1", false),
-            ("application/json; charset=utf-8; q=1", false),
-            ("application/json;", false),
-            ("text/plain", false),
-            ("", false),
-        ] {
-            assert_eq!(is_json(content_type.as_bytes()), ok, "{content_type:?}");
-        }
-    }
 
     #[test]
     fn bodies() {
@@ -193,10 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn headers_and_masking() {
+    fn headers() {
         assert_eq!(request_headers(Duration::from_millis(60_500))[REFRESH_INTERVAL_HEADER], "60.5");
         assert_eq!(request_headers(Duration::from_secs(60))[REFRESH_INTERVAL_HEADER], "60");
-        assert_eq!(masked("http://u:secret@h/p"), "http://u:xxxxx@h/p");
-        assert_eq!(masked("http://h/p"), "http://h/p");
     }
 }

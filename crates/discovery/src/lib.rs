@@ -4,13 +4,19 @@
 //! [`resolve`] is the pure half that builds, relabels and identifies the targets of one job.
 
 mod address;
+mod api;
 mod backoff;
+mod consul;
+mod dns;
 mod feed;
 mod file;
 mod http;
 mod kubernetes;
 mod manager;
+mod refresh;
 mod resolve;
+mod text;
+mod unix_socket;
 
-pub use manager::{Discovered, DiscoveryOptions, JobDiscovery, Manager};
+pub use manager::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
 pub use resolve::{FailedTarget, Resolved, Resolver, resolve};

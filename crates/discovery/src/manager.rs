@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::Future,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    consul, dns,
     feed::{Feed, lock},
     file, http,
     kubernetes::{self, WatchPool},
@@ -33,6 +35,24 @@ pub struct DiscoveryOptions {
     pub scrape_proxy: Option<String>,
     /// HTTP/2 where configured and the server offers it.
     pub http2: bool,
+    /// Who answers `dns_sd_configs`.
+    pub dns: DnsOptions,
+}
+
+/// Where DNS servers are found.
+#[derive(Clone, Debug)]
+pub struct DnsOptions {
+    /// File that names them, and the domains to search; read for every refresh.
+    pub resolv_conf: PathBuf,
+    /// Port on which all of them answer.
+    pub port: u16,
+}
+
+impl Default for DnsOptions {
+    /// The system's.
+    fn default() -> Self {
+        DnsOptions { resolv_conf: "/etc/resolv.conf".into(), port: 53 }
+    }
 }
 
 /// Everything discovered at one moment; immutable.
@@ -52,7 +72,7 @@ pub struct JobDiscovery {
     pub complete: bool,
     /// What is failing now, for operators, without secrets. The last good groups stay in force.
     pub errors: Vec<String>,
-    /// Sections that kvass has no discoverer for, for example `consul_sd_configs`.
+    /// Sections that kvass has no discoverer for, for example `kuma_sd_configs`.
     pub unsupported: Vec<String>,
 }
 
@@ -168,7 +188,9 @@ impl Shared {
             SdConfig::File(config) => Some(Task::spawn(file::run(config, Arc::clone(&self.files), to))),
             SdConfig::Http(config) => Some(Task::spawn(http::run(config, self.options.clone(), to))),
             SdConfig::Kubernetes(config) => Some(Task::spawn(kubernetes::run(*config, Arc::clone(&self.kubernetes), to))),
-            SdConfig::Unsupported(_) => None,
+            SdConfig::Dns(config) => Some(Task::spawn(dns::run(config, self.options.dns.clone(), to))),
+            SdConfig::Consul(config) => Some(Task::spawn(consul::run(config, self.options.clone(), to))),
+            _ => None,
         };
         Arc::new(Discoverer { section: section.clone(), feed, _task: task })
     }
@@ -212,6 +234,12 @@ async fn publish_changes(shared: Arc<Shared>) {
 fn unsupported_section(section: &SdConfig) -> Option<String> {
     match section {
         SdConfig::Unsupported(key) => Some(key.clone()),
+        SdConfig::Docker(_) => Some("docker_sd_configs".to_owned()),
+        SdConfig::DockerSwarm(_) => Some("dockerswarm_sd_configs".to_owned()),
+        SdConfig::Nomad(_) => Some("nomad_sd_configs".to_owned()),
+        SdConfig::Eureka(_) => Some("eureka_sd_configs".to_owned()),
+        SdConfig::Marathon(_) => Some("marathon_sd_configs".to_owned()),
+        SdConfig::PuppetDb(_) => Some("puppetdb_sd_configs".to_owned()),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use kvass_config::{HttpClientConfig, SecretSource};
 use tokio::time::Instant;
@@ -60,7 +60,8 @@ impl HttpClient {
 
     /// GET, following redirects if the settings say so. Returns once the headers are in, whatever the
     /// status. `deadline` covers connecting, headers and the body, which is read through
-    /// [`Response::chunk`]. An `Authorization` in `headers` wins over the configured one.
+    /// [`Response::chunk`]. An `Authorization` in `headers` wins over the configured one. Values marked as sensitive
+    /// follow no redirect to another host.
     ///
     /// # Errors
     /// Everything that prevents a response.
@@ -68,11 +69,30 @@ impl HttpClient {
         self.get_limited(url, headers, deadline, self.0.body_size_limit).await
     }
 
+    /// As [`get`](Self::get), with POST and a body. A redirect that forgets the method is followed with GET and without
+    /// the body, as browsers and Go do.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn post(&self, url: &str, headers: HeaderMap, body: Bytes, deadline: Instant) -> Result<Response, ScrapeError> {
+        self.exchange(Content { method: Method::POST, headers, body }, url, deadline, self.0.body_size_limit).await
+    }
+
     /// [`get`](Self::get) with another limit on the decoded body; 0 = none.
     pub(crate) async fn get_limited(
         &self,
         url: &str,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
+        deadline: Instant,
+        body_size_limit: u64,
+    ) -> Result<Response, ScrapeError> {
+        self.exchange(Content { method: Method::GET, headers, body: Bytes::new() }, url, deadline, body_size_limit).await
+    }
+
+    async fn exchange(
+        &self,
+        mut content: Content,
+        url: &str,
         deadline: Instant,
         body_size_limit: u64,
     ) -> Result<Response, ScrapeError> {
@@ -80,18 +100,19 @@ impl HttpClient {
         let mut endpoint = Endpoint::parse(url)?;
         let mut keeps_credentials = true;
         for _ in 0..MAX_REQUESTS {
-            let response = self.request(&endpoint, headers.clone(), keeps_credentials, &deadline).await?;
+            let response = self.request(&endpoint, content.clone(), keeps_credentials, &deadline).await?;
             let next = match self.0.config.follow_redirects {
                 true => redirect::location(response.status(), response.headers(), &endpoint.uri.to_string())?,
                 false => None,
             };
             let Some(next) = next else { return Ok(Response::new(response, deadline, body_size_limit)) };
+            if !matches!(response.status(), StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+                content.forget_body();
+            }
             // Once outside, a chain that comes back stays without credentials.
             keeps_credentials = keeps_credentials && redirect::keeps_credentials(url, &next);
             if !keeps_credentials {
-                for name in [header::AUTHORIZATION, header::COOKIE] {
-                    headers.remove(name);
-                }
+                content.forget_secrets();
             }
             endpoint = Endpoint::parse(&next)?;
         }
@@ -101,10 +122,11 @@ impl HttpClient {
     async fn request(
         &self,
         endpoint: &Endpoint,
-        mut headers: HeaderMap,
+        content: Content,
         with_credentials: bool,
         deadline: &Deadline,
     ) -> Result<http::Response<hyper::body::Incoming>, ScrapeError> {
+        let Content { method, mut headers, body } = content;
         if with_credentials {
             if !headers.contains_key(header::AUTHORIZATION)
                 && let Some(value) = self.0.auth.header(deadline).await?
@@ -128,9 +150,36 @@ impl HttpClient {
         {
             headers.insert(header::AUTHORIZATION, value.clone());
         }
-        let mut request = Request::new(Full::new(Bytes::new()));
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
         *request.uri_mut() = endpoint.uri.clone();
         *request.headers_mut() = headers;
         self.0.transport.send(request, deadline).await
+    }
+}
+
+/// What a request carries, wherever it goes.
+#[derive(Clone)]
+struct Content {
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Content {
+    /// Removes what was meant for the first host only: the usual headers and whatever the caller marked as sensitive.
+    fn forget_secrets(&mut self) {
+        let sensitive = self.headers.iter().filter(|(_, value)| value.is_sensitive()).map(|(name, _)| name.clone());
+        for name in sensitive.chain([header::AUTHORIZATION, header::COOKIE]).collect::<Vec<_>>() {
+            self.headers.remove(name);
+        }
+    }
+
+    fn forget_body(&mut self) {
+        self.method = Method::GET;
+        self.body.clear();
+        for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+            self.headers.remove(name);
+        }
     }
 }

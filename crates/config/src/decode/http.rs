@@ -36,7 +36,7 @@ fn refuse_several_methods(cursor: Cursor<'_>) -> Result<(), ConfigError> {
 }
 
 /// The value of whichever of `key`, `key_file` and `key_ref` is given.
-fn secret(cursor: Cursor<'_>, key: &str) -> Result<Option<SecretSource>, ConfigError> {
+pub(super) fn secret(cursor: Cursor<'_>, key: &str) -> Result<Option<SecretSource>, ConfigError> {
     let [file_key, ref_key] = [format!("{key}_file"), format!("{key}_ref")];
     if let Some(value) = cursor.get(&ref_key).filter(|_| cursor.non_empty(&ref_key).is_some()) {
         return Err(value.error("needs a secret manager, which Prometheus does not have"));

@@ -5,6 +5,7 @@ mod alerting;
 mod global;
 mod http;
 mod job;
+mod mechanisms;
 mod relabel;
 mod remote;
 mod selector;

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use kvass_model::{ADDRESS_LABEL, Labels, TargetGroup};
 
-use super::{http, selector};
+use super::{http, mechanisms, selector};
 use crate::{
     AttachMetadata, ConfigError, FileSdConfig, HttpClientConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig,
     KubernetesSelector, SdConfig, cursor::Cursor, url_text,
@@ -35,7 +35,17 @@ pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool) -> Result<Vec<
                     sections.push(SdConfig::Kubernetes(Box::new(kubernetes(item)?)));
                 }
             }
-            other if other.ends_with("_sd_configs") => sections.push(SdConfig::Unsupported(other.to_owned())),
+            other if other.ends_with("_sd_configs") => {
+                for item in list.items() {
+                    match mechanisms::section(other, item)? {
+                        Some(section) => sections.push(section),
+                        None => {
+                            sections.push(SdConfig::Unsupported(other.to_owned()));
+                            break;
+                        }
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -61,7 +71,7 @@ pub(crate) fn static_group(cursor: Cursor<'_>, index: usize, addresses_final: bo
 }
 
 /// Prometheus would not survive a ticker of zero.
-fn refresh_interval(cursor: Cursor<'_>, default: Duration) -> Result<Duration, ConfigError> {
+pub(super) fn refresh_interval(cursor: Cursor<'_>, default: Duration) -> Result<Duration, ConfigError> {
     match cursor.duration("refresh_interval") {
         Some(Duration::ZERO) => Err(cursor.error_at("refresh_interval", "expected a duration above 0")),
         interval => Ok(interval.unwrap_or(default)),
@@ -76,8 +86,13 @@ fn file(cursor: Cursor<'_>) -> Result<FileSdConfig, ConfigError> {
     Ok(FileSdConfig { files, refresh_interval: refresh_interval(cursor, Duration::from_secs(300))? })
 }
 
+/// The text under `key`, which must be given.
+pub(super) fn required<'a>(cursor: Cursor<'a>, key: &str) -> Result<&'a str, ConfigError> {
+    cursor.non_empty(key).ok_or_else(|| cursor.error_at(key, "is required"))
+}
+
 fn http_sd(cursor: Cursor<'_>) -> Result<HttpSdConfig, ConfigError> {
-    let Some(url) = cursor.non_empty("url") else { return Err(cursor.error_at("url", "is required")) };
+    let url = required(cursor, "url")?;
     if !matches!(url_text::scheme_and_host(url), Some(("http" | "https", _))) {
         return Err(cursor.error_at("url", "expected http:// or https:// and a host"));
     }

@@ -7,6 +7,7 @@ mod check;
 mod http;
 mod job;
 mod main;
+mod mechanisms;
 mod service_discovery;
 
 pub(crate) use check::{Rules, UnknownKeys, check};

@@ -1,7 +1,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use kvass_config::{Config, LoadContext, ScrapeConfig};
-use kvass_discovery::{Discovered, DiscoveryOptions, JobDiscovery, Manager};
+use kvass_discovery::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
 use kvass_model::PrometheusLine;
 use tokio::sync::watch;
 
@@ -18,7 +18,11 @@ pub(crate) fn jobs(scrape_configs: &str) -> Vec<Arc<ScrapeConfig>> {
 }
 
 pub(crate) fn manager() -> Manager {
-    Manager::new(DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true })
+    manager_with(DnsOptions::default())
+}
+
+pub(crate) fn manager_with(dns: DnsOptions) -> Manager {
+    Manager::new(DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true, dns })
 }
 
 /// Waits until the job looks as it should; shows how it looks instead when it never does.

@@ -3,7 +3,10 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests end that way")]
 
 mod common;
+mod consul_sd;
+mod dns_sd;
 mod fake_api_server;
+mod fake_service;
 mod file_sd;
 mod http_sd;
 mod kubernetes_roles;

@@ -92,7 +92,7 @@ async fn unsupported_and_failing_sections_leave_the_others_working() {
         dir = dir.path().display()
     )));
     let unsupported = until(&mut snapshots, "unsupported", |_| true).await;
-    assert_eq!(unsupported.unsupported, ["consul_sd_configs"]);
+    assert_eq!(unsupported.unsupported, ["kuma_sd_configs"]);
     assert!(unsupported.complete, "nothing of what can be discovered is missing");
     assert_eq!(addresses(&unsupported), ["a:1"]);
     let failing = until(&mut snapshots, "failing", |job| !job.errors.is_empty() && !job.groups.is_empty()).await;
