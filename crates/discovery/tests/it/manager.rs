@@ -83,7 +83,7 @@ async fn unsupported_and_failing_sections_leave_the_others_working() {
     manager.apply(&jobs(&format!(
         "
 - job_name: unsupported
-  consul_sd_configs: [{{server: 'consul:8500'}}]
+  kuma_sd_configs: [{{server: 'http://kuma:5676'}}]
   static_configs: [{{targets: [a:1]}}]
 - job_name: failing
   http_sd_configs: [{{url: 'https://127.0.0.1:1/', tls_config: {{ca_file: '{dir}/ca.crt'}}}}]
