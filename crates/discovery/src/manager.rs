@@ -17,10 +17,11 @@ use tokio::{
 };
 
 use crate::{
-    consul, dns,
+    consul, dns, docker, eureka,
     feed::{Feed, lock},
     file, http,
     kubernetes::{self, WatchPool},
+    marathon, nomad, puppetdb,
 };
 
 /// Changes that come together are published together; far below the time a reaction may take.
@@ -190,7 +191,13 @@ impl Shared {
             SdConfig::Kubernetes(config) => Some(Task::spawn(kubernetes::run(*config, Arc::clone(&self.kubernetes), to))),
             SdConfig::Dns(config) => Some(Task::spawn(dns::run(config, self.options.dns.clone(), to))),
             SdConfig::Consul(config) => Some(Task::spawn(consul::run(config, self.options.clone(), to))),
-            _ => None,
+            SdConfig::Docker(config) => Some(Task::spawn(docker::run(config, self.options.clone(), to))),
+            SdConfig::DockerSwarm(config) => Some(Task::spawn(docker::run_swarm(config, self.options.clone(), to))),
+            SdConfig::Nomad(config) => Some(Task::spawn(nomad::run(config, self.options.clone(), to))),
+            SdConfig::Eureka(config) => Some(Task::spawn(eureka::run(config, self.options.clone(), to))),
+            SdConfig::Marathon(config) => Some(Task::spawn(marathon::run(config, self.options.clone(), to))),
+            SdConfig::PuppetDb(config) => Some(Task::spawn(puppetdb::run(config, self.options.clone(), to))),
+            SdConfig::Unsupported(_) => None,
         };
         Arc::new(Discoverer { section: section.clone(), feed, _task: task })
     }
@@ -234,12 +241,6 @@ async fn publish_changes(shared: Arc<Shared>) {
 fn unsupported_section(section: &SdConfig) -> Option<String> {
     match section {
         SdConfig::Unsupported(key) => Some(key.clone()),
-        SdConfig::Docker(_) => Some("docker_sd_configs".to_owned()),
-        SdConfig::DockerSwarm(_) => Some("dockerswarm_sd_configs".to_owned()),
-        SdConfig::Nomad(_) => Some("nomad_sd_configs".to_owned()),
-        SdConfig::Eureka(_) => Some("eureka_sd_configs".to_owned()),
-        SdConfig::Marathon(_) => Some("marathon_sd_configs".to_owned()),
-        SdConfig::PuppetDb(_) => Some("puppetdb_sd_configs".to_owned()),
         _ => None,
     }
 }

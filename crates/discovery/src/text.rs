@@ -12,6 +12,18 @@ pub(crate) fn host_port(host: &str, port: impl Display) -> String {
     }
 }
 
+/// The shortest text of a number as Go's format `g` writes it: with an exponent from a million on and below 0.0001.
+pub(crate) fn go_float(number: f64) -> String {
+    let scientific = format!("{number:e}");
+    match scientific.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?))) {
+        Some((digits, exponent)) if !(-4..6).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => number.to_string(),
+    }
+}
+
 /// The text as one segment of a URL's path.
 pub(crate) fn path_segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
@@ -58,6 +70,19 @@ mod tests {
         assert_eq!(host_port("", 80), ":80");
         assert_eq!(sanitised("a.b-c/é_9"), "a_b_c___9");
         assert_eq!(path_segment("a b/c?é-_.~"), "a%20b%2Fc%3F%C3%A9-_.~");
+        for (number, text) in [
+            (0.0, "0"),
+            (8080.0, "8080"),
+            (-1.5, "-1.5"),
+            (999_999.0, "999999"),
+            (1_000_000.0, "1e+06"),
+            (123_456_789.0, "1.23456789e+08"),
+            (0.000_1, "0.0001"),
+            (0.000_012, "1.2e-05"),
+            (1e100, "1e+100"),
+        ] {
+            assert_eq!(go_float(number), text);
+        }
         let items = ["a".to_owned(), "b".to_owned()];
         assert_eq!(wrapped(&items, ","), ",a,b,");
         assert_eq!(wrapped(&[], ","), ",,");

@@ -98,7 +98,10 @@ impl FakeService {
         let service = FakeService::answering(table, move |request| {
             let routes = for_handler.lock().unwrap();
             let exact = routes.get(&format!("{}?{}", request.path, request.query));
-            let reply = exact.or_else(|| routes.get(&request.path)).cloned().unwrap_or_else(|| Reply::status(404));
+            // Docker's clients choose a version.
+            let versioned = request.path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|slash| &rest[slash..]));
+            let reply = exact.or_else(|| routes.get(&request.path)).or_else(|| routes.get(versioned?));
+            let reply = reply.cloned().unwrap_or_else(|| Reply::status(404));
             std::future::ready(reply)
         })
         .await;

@@ -5,11 +5,14 @@
 mod common;
 mod consul_sd;
 mod dns_sd;
+mod docker_sd;
 mod fake_api_server;
 mod fake_service;
 mod file_sd;
+mod goldens;
 mod http_sd;
 mod kubernetes_roles;
 mod kubernetes_sd;
 mod manager;
 mod recorded;
+mod registries_sd;
