@@ -1,11 +1,11 @@
 //! (c5) The coordinator that leads is killed, then all of them are replaced: another one leads, and nothing moves.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use super::placement::{Placement, placed};
 use crate::{
     cluster::{Pod, until},
-    fixture::HTTP,
-    stage::{Stage, list, now, seconds},
+    stage::{Stage, now, seconds},
 };
 
 const TARGETS: u64 = 6;
@@ -79,22 +79,8 @@ async fn taken_over(stage: &Stage, before: &str) -> anyhow::Result<String> {
     .await
 }
 
-/// Exporter to the shards that have it.
-async fn placed(stage: &Stage) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
-    let (pod, _) = stage.fixture.leader(&stage.cluster).await?;
-    let data = stage.cluster.ask_data(&pod, HTTP, "/api/v1/targets", &[("state", "active")]).await?;
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let mut placed = BTreeMap::new();
-    for target in list(&data["activeTargets"]) {
-        let mut shards: Vec<String> = list(&target["shards"]).map(text).collect();
-        shards.sort();
-        placed.insert(text(&target["labels"]["pod"]), shards);
-    }
-    Ok(placed)
-}
-
 /// Two cycles later every target is where it was.
-async fn unmoved(stage: &mut Stage, act: &str, before: &BTreeMap<String, Vec<String>>, shards: u64) -> anyhow::Result<()> {
+async fn unmoved(stage: &mut Stage, act: &str, before: &Placement, shards: u64) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(10)).await;
     stage.steady(TARGETS, shards, Duration::from_secs(60)).await?;
     let after = placed(stage).await?;

@@ -8,6 +8,7 @@ mod growth;
 mod leader;
 mod manifests;
 mod permissions;
+mod placement;
 mod replicas;
 mod reset;
 mod scrapers;
