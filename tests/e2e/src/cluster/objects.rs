@@ -23,6 +23,8 @@ pub(crate) struct Pod {
     pub(crate) owner: String,
     /// When it was created, in milliseconds since the epoch.
     pub(crate) created: i64,
+    /// When the last of its containers was started, once one is.
+    pub(crate) started: Option<i64>,
     /// Since when it is ready, if it is.
     pub(crate) ready_since: Option<i64>,
     /// When its deletion was asked for.
@@ -52,6 +54,7 @@ impl Pod {
         let ready_since = list(&status["conditions"]).find(ready).and_then(|condition| millis(&condition["lastTransitionTime"]));
         let containers = || list(&status["containerStatuses"]).chain(list(&status["initContainerStatuses"]));
         let waiting = containers().filter_map(|container| container["state"]["waiting"]["reason"].as_str());
+        let started = containers().filter_map(|container| millis(&container["state"]["running"]["startedAt"])).max();
         // The time stamp lies in the future by the pod's grace period.
         let grace = meta["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) * 1000;
         Self {
@@ -66,6 +69,7 @@ impl Pod {
                 .map(|owner| text(&owner["name"]))
                 .unwrap_or_default(),
             created: millis(&meta["creationTimestamp"]).unwrap_or(0),
+            started,
             ready_since,
             deleting: millis(&meta["deletionTimestamp"]).map(|at| at - grace),
             restarts: containers().filter_map(|container| container["restartCount"].as_u64()).sum(),

@@ -258,6 +258,7 @@ mod tests {
             labels: BTreeMap::from([("app.kubernetes.io/name".to_owned(), label.to_owned())]),
             owner: owner.to_owned(),
             created,
+            started: Some(created + 2),
             ready_since: Some(created + 5),
             deleting: None,
             restarts: 0,

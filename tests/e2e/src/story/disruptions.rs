@@ -95,13 +95,19 @@ pub(super) async fn outages(stage: &mut Stage) -> anyhow::Result<()> {
             stage.cluster.machine("stop", &["kube-apiserver"]).await?;
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let back = now();
+        let mut back = now();
         if api_server {
             stage.cluster.machine("start", &["kube-apiserver"]).await?;
             until("the API server answers", Duration::from_secs(60), async || stage.cluster.get("/version").await).await?;
         }
         if coordinator {
             coordinators(stage, number).await?;
+            // After an outage of the API server it takes Kubernetes a while to start pods again.
+            back = until("a coordinator is back", Duration::from_secs(180), async || {
+                let pods = stage.fixture.coordinators(&stage.cluster).await?;
+                pods.iter().filter_map(|pod| pod.started).min().ok_or_else(|| anyhow::anyhow!("none was started"))
+            })
+            .await?;
         }
         stage.steady(TARGETS, SHARDS, Duration::from_secs(180)).await?;
         let reached = now();
