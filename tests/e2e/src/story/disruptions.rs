@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cluster::{Pod, until},
-    stage::{Stage, now, seconds},
+    stage::{Act, Stage, now, seconds},
 };
 
 const TARGETS: u64 = 12;
@@ -152,11 +152,11 @@ async fn replace_a_fifth(stage: &Stage) -> anyhow::Result<()> {
     .await
 }
 
-/// A node drained; a node crashed and back.
+/// A node crashed and back; a node drained, after which all pods are on the other.
 pub(super) async fn nodes(stage: &mut Stage) -> anyhow::Result<()> {
     loaded(stage).await?;
-    drained(stage).await?;
-    crashed(stage).await
+    crashed(stage).await?;
+    drained(stage).await
 }
 
 async fn drained(stage: &mut Stage) -> anyhow::Result<()> {
@@ -192,7 +192,26 @@ async fn crashed(stage: &mut Stage) -> anyhow::Result<()> {
     let at = now();
     stage.cluster.machine("node-crash", &[&number]).await?;
     stage.collector.died(&exporters, at);
-    // The pods stay Terminating, so the fleet is not steady: what counts is that all living targets are scraped.
+    let told = without_a_node(stage, act, at, lost).await;
+
+    let act = stage.begin("node returned").await?;
+    // Whatever happened: without it no pod of its can be cleared away.
+    stage.cluster.machine("node-return", &[&number]).await?;
+    told?;
+    stage.steady(TARGETS, SHARDS, Duration::from_secs(300)).await?;
+    let row = stage.end(act).await?;
+    stage.expect_moves_only(&row);
+    let act = stage.begin("after the return").await?;
+    tokio::time::sleep(stage.fixture.interval * 4).await;
+    let row = stage.end(act).await?;
+    stage.expect_no_gap(&row);
+    stage.expect("after the return: no target is scraped twice", row.shards.doubled, row.shards.doubled == 0);
+    Ok(())
+}
+
+/// What happens until the living exporters are scraped again by living shards. The lost pods stay Terminating, so the
+/// fleet is not steady meanwhile.
+async fn without_a_node(stage: &mut Stage, act: Act, at: i64, lost: u64) -> anyhow::Result<()> {
     let limit = Duration::from_secs(180);
     let scraped = until("all living exporters scraped", limit, async || stage.collector.all_scraped(at)).await;
     let reached = now();
@@ -202,21 +221,9 @@ async fn crashed(stage: &mut Stage) -> anyhow::Result<()> {
         scraped.is_ok(),
     );
     let row = stage.end_at(act, reached).await?;
-    let interval = stage.fixture.interval;
-    let intervals = (GRACE + CYCLE).as_secs().div_ceil(interval.as_secs()) + 1;
+    let intervals = (GRACE + CYCLE).as_secs().div_ceil(stage.fixture.interval.as_secs()) + 1;
     let most = intervals * lost * (TARGETS / SHARDS);
     stage.expect_unscraped(&row, most, &format!("the grace and an interval for each target of {lost} lost shards"));
-
-    let act = stage.begin("node returned").await?;
-    stage.cluster.machine("node-return", &[&number]).await?;
-    stage.steady(TARGETS, SHARDS, Duration::from_secs(300)).await?;
-    let row = stage.end(act).await?;
-    stage.expect_moves_only(&row);
-    let act = stage.begin("after the return").await?;
-    tokio::time::sleep(interval * 4).await;
-    let row = stage.end(act).await?;
-    stage.expect_no_gap(&row);
-    stage.expect("after the return: no target is scraped twice", row.shards.doubled, row.shards.doubled == 0);
     Ok(())
 }
 
@@ -224,18 +231,16 @@ fn on(node: &str, pods: Vec<Pod>) -> Vec<Pod> {
     pods.into_iter().filter(|pod| pod.node == node).collect()
 }
 
-/// The node with the most shards on which neither coordinator nor Thanos Query nor the control runs, or at least
-/// not all of them.
+/// The node that can best be spared: without Thanos Query, which is asked for samples, if possible without the control
+/// as well, and of such nodes the one with the most shards.
 async fn busiest_node_but_one(stage: &Stage) -> anyhow::Result<String> {
     let pods = stage.cluster.pods(stage.fixture.namespace).await?;
     let mut nodes: std::collections::BTreeMap<&str, (i64, i64)> = std::collections::BTreeMap::new();
+    let (query, control) = (stage.fixture.query(&stage.cluster).await?.name, stage.fixture.control(&stage.cluster).await?.name);
     for pod in pods.iter().filter(|pod| pod.ready()) {
         let (needed, shards) = nodes.entry(pod.node.as_str()).or_default();
-        if stage.fixture.replicas.contains(&pod.owner.as_str()) {
-            *shards += 1;
-        } else if !pod.name.starts_with("metrics") {
-            *needed += 1;
-        }
+        *needed += 2 * i64::from(pod.name == query) + i64::from(pod.name == control);
+        *shards += i64::from(stage.fixture.replicas.contains(&pod.owner.as_str()));
     }
     let node =
         nodes.iter().filter(|(_, (_, shards))| *shards > 0).min_by_key(|(name, (needed, shards))| (*needed, -shards, **name));

@@ -127,7 +127,7 @@ const STORIES: &[Story] = &[
     },
     Story {
         letter: "c4",
-        title: "a node drained, a node crashed and back",
+        title: "a node crashed and back, a node drained",
         on: &PRODUCTION,
         short: false,
         needs_machine: true,
@@ -191,7 +191,7 @@ const STORIES: &[Story] = &[
     },
     Story {
         letter: "c4e",
-        title: "a node drained, a node crashed and back, without volumes",
+        title: "a node crashed and back, a node drained, without volumes",
         on: &PRODUCTION_EMPTYDIR,
         short: false,
         needs_machine: true,
