@@ -32,12 +32,14 @@ pub(crate) enum Delivery {
 }
 
 impl Delivery {
-    /// `unseen` tells that Prometheus did not see files although it had the time to.
-    pub(crate) fn choose(mode: DeliveryMode, jobs: usize, unseen: bool) -> Self {
+    /// `vmagent` looks at nothing but its configuration as soon as it is told to. `unseen` tells that Prometheus did not
+    /// see files although it had the time to.
+    pub(crate) fn choose(mode: DeliveryMode, vmagent: bool, jobs: usize, unseen: bool) -> Self {
         match mode {
             DeliveryMode::File => Delivery::File,
             DeliveryMode::Http => Delivery::Http,
             DeliveryMode::Static => Delivery::Static,
+            DeliveryMode::Auto if vmagent => Delivery::Static,
             DeliveryMode::Auto if unseen || jobs > MANY_JOBS => Delivery::Http,
             DeliveryMode::Auto => Delivery::File,
         }
@@ -218,16 +220,17 @@ mod tests {
     }
 
     #[test]
-    fn many_jobs_or_unseen_files_mean_http() {
-        for (mode, jobs, unseen, expected) in [
-            (DeliveryMode::Auto, 100, false, Delivery::File),
-            (DeliveryMode::Auto, 101, false, Delivery::Http),
-            (DeliveryMode::Auto, 1, true, Delivery::Http),
-            (DeliveryMode::File, 500, true, Delivery::File),
-            (DeliveryMode::Http, 1, false, Delivery::Http),
-            (DeliveryMode::Static, 500, true, Delivery::Static),
+    fn many_jobs_or_unseen_files_mean_http_and_vmagent_static() {
+        for (mode, vmagent, jobs, unseen, expected) in [
+            (DeliveryMode::Auto, false, 100, false, Delivery::File),
+            (DeliveryMode::Auto, false, 101, false, Delivery::Http),
+            (DeliveryMode::Auto, false, 1, true, Delivery::Http),
+            (DeliveryMode::Auto, true, 500, true, Delivery::Static),
+            (DeliveryMode::File, true, 500, true, Delivery::File),
+            (DeliveryMode::Http, true, 1, false, Delivery::Http),
+            (DeliveryMode::Static, false, 500, true, Delivery::Static),
         ] {
-            assert_eq!(Delivery::choose(mode, jobs, unseen), expected, "{mode} {jobs} {unseen}");
+            assert_eq!(Delivery::choose(mode, vmagent, jobs, unseen), expected, "{mode} {vmagent} {jobs} {unseen}");
         }
     }
 }

@@ -17,6 +17,7 @@ mod prometheus;
 mod proxy;
 mod samples;
 mod scrape_request;
+mod scraper;
 mod shard;
 mod sidecar;
 mod store;

@@ -1,12 +1,19 @@
 //! The Prometheus beside this sidecar.
 
-use std::{collections::HashSet, net::IpAddr, time::Duration};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use kvass_model::{PrometheusLine, TargetHash};
 use reqwest::{Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::delivery::HASH_PARAM;
+use crate::{
+    delivery::HASH_PARAM,
+    scraper::{Reload, Reloads, Scraper},
+};
 
 /// Questions are answered from memory.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,6 +24,10 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(20);
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 /// A reload waits for the replay of the write-ahead log during start-up.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long vmagent may take to say that it has read a configuration, with metrics that are up to a second old. It says
+/// nothing of one that is not new.
+const VMAGENT_READS: Duration = Duration::from_secs(3);
+const VMAGENT_LOOK: Duration = Duration::from_millis(200);
 /// No answer of interest is longer.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -29,6 +40,22 @@ pub(crate) enum PrometheusError {
     Refused { path: &'static str, status: StatusCode, text: String },
     #[error("prometheus answers {path} with something unexpected: {problem}")]
     Malformed { path: &'static str, problem: String },
+    #[error(
+        "vmagent does not take the configuration, its log says why; it refuses sections it does not know unless -promscrape.config.strictParse=false"
+    )]
+    NotTaken,
+}
+
+impl PrometheusError {
+    /// Of something that has no such endpoint.
+    fn is_unknown_path(&self) -> bool {
+        matches!(self, PrometheusError::Refused { status: StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST, .. })
+    }
+
+    /// Of an agent, asked for what only a server has.
+    fn is_of_an_agent(&self) -> bool {
+        matches!(self, PrometheusError::Refused { text, .. } if text.contains("unavailable with Prometheus Agent"))
+    }
 }
 
 /// The base URL is not usable.
@@ -97,15 +124,40 @@ impl Prometheus {
         url
     }
 
-    /// Has Prometheus read its configuration again.
-    pub(crate) async fn reload(&self) -> Result<(), PrometheusError> {
+    /// Has Prometheus read its configuration again. `vmagent` is what it was when it was asked last.
+    pub(crate) async fn reload(&self, vmagent: bool) -> Result<(), PrometheusError> {
+        let before = match self.scraper(vmagent).await {
+            Ok(Scraper::Vmagent(reloads)) => Some(reloads),
+            // Whatever is wrong is met again.
+            Ok(Scraper::Prometheus(_)) | Err(_) => None,
+        };
         let path = "/-/reload";
         let request = self.http.post(self.url(path, None)).timeout(RELOAD_TIMEOUT);
-        self.send(path, request).await.map(drop)
+        self.send(path, request).await?;
+        match before {
+            Some(before) => self.vmagent_reloaded(before).await,
+            None => Ok(()),
+        }
     }
 
-    /// Series in the head block.
-    pub(crate) async fn head_series(&self) -> Result<u64, PrometheusError> {
+    async fn vmagent_reloaded(&self, before: Reloads) -> Result<(), PrometheusError> {
+        let start = Instant::now();
+        loop {
+            let reloads = self.vmagent_reloads().await?;
+            let end = match reloads.since(before) {
+                Reload::Unknown if start.elapsed() >= VMAGENT_READS => reloads.unchanged(),
+                end => end,
+            };
+            match end {
+                Reload::Taken => return Ok(()),
+                Reload::Refused => return Err(PrometheusError::NotTaken),
+                Reload::Unknown => tokio::time::sleep(VMAGENT_LOOK).await,
+            }
+        }
+    }
+
+    /// Series in the head block; `None` where there is no head, as in an agent.
+    pub(crate) async fn head_series(&self) -> Result<Option<u64>, PrometheusError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Tsdb {
@@ -116,11 +168,37 @@ impl Prometheus {
         struct HeadStats {
             num_series: u64,
         }
-        Ok(self.ask::<Tsdb>("/api/v1/status/tsdb", None, ASK_TIMEOUT).await?.head_stats.num_series)
+        match self.ask::<Tsdb>("/api/v1/status/tsdb", None, ASK_TIMEOUT).await {
+            Ok(tsdb) => Ok(Some(tsdb.head_stats.num_series)),
+            Err(error) if error.is_of_an_agent() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Which rules this Prometheus follows.
-    pub(crate) async fn line(&self) -> Result<PrometheusLine, PrometheusError> {
+    /// What answers, and which rules it follows. `vmagent` is what it was when it was asked last: that logs a warning of
+    /// every path it does not know.
+    pub(crate) async fn scraper(&self, vmagent: bool) -> Result<Scraper, PrometheusError> {
+        if vmagent && let Ok(reloads) = self.vmagent_reloads().await {
+            return Ok(Scraper::Vmagent(reloads));
+        }
+        match self.line().await {
+            Ok(line) => Ok(Scraper::Prometheus(line)),
+            Err(error) if error.is_unknown_path() => match self.vmagent_reloads().await {
+                Ok(reloads) => Ok(Scraper::Vmagent(reloads)),
+                Err(_) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn vmagent_reloads(&self) -> Result<Reloads, PrometheusError> {
+        let path = "/metrics";
+        let body = self.body(path, self.http.get(self.url(path, None)).timeout(ASK_TIMEOUT)).await?;
+        Reloads::of_metrics(&String::from_utf8_lossy(&body))
+            .ok_or_else(|| PrometheusError::Malformed { path, problem: "no vm_promscrape_config_* metrics".to_owned() })
+    }
+
+    async fn line(&self) -> Result<PrometheusLine, PrometheusError> {
         #[derive(Deserialize)]
         struct BuildInfo {
             version: String,
@@ -192,6 +270,13 @@ impl Prometheus {
         path: &'static str,
         request: reqwest::RequestBuilder,
     ) -> Result<T, PrometheusError> {
+        let body = self.body(path, request).await?;
+        let answer: Answer<T> =
+            serde_json::from_slice(&body).map_err(|error| PrometheusError::Malformed { path, problem: error.to_string() })?;
+        Ok(answer.data)
+    }
+
+    async fn body(&self, path: &'static str, request: reqwest::RequestBuilder) -> Result<Vec<u8>, PrometheusError> {
         let mut response = self.send(path, request).await?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(path, error))? {
@@ -200,9 +285,7 @@ impl Prometheus {
             }
             body.extend_from_slice(&chunk);
         }
-        let answer: Answer<T> =
-            serde_json::from_slice(&body).map_err(|error| PrometheusError::Malformed { path, problem: error.to_string() })?;
-        Ok(answer.data)
+        Ok(body)
     }
 
     async fn send(&self, path: &'static str, request: reqwest::RequestBuilder) -> Result<Response, PrometheusError> {

@@ -27,6 +27,7 @@ use crate::{
     metrics::SidecarMetrics,
     origin::{Origin, PushError, ReloadError},
     prometheus::{Prometheus, PrometheusError},
+    scraper::Scraper,
     store::{Store, StoreError},
     targets::Targets,
     upload::Upload,
@@ -51,6 +52,8 @@ pub(crate) struct Shard {
     unusable_jobs: ArcSwap<HashMap<Arc<str>, String>>,
     extra: ArcSwap<ExtraConfig>,
     line: ArcSwap<PrometheusLine>,
+    /// Beside us is no Prometheus but vmagent.
+    vmagent: AtomicBool,
     /// Prometheus did not see files, see [`Delivery::choose`].
     files_unseen: AtomicBool,
     /// Changes of what is wanted happen one after the other.
@@ -115,6 +118,7 @@ impl Shard {
             store,
             unusable_jobs: ArcSwap::default(),
             extra: ArcSwap::from_pointee(extra),
+            vmagent: AtomicBool::new(false),
             files_unseen: AtomicBool::new(false),
             changing: tokio::sync::Mutex::default(),
             wanted: watch::Sender::new(None),
@@ -129,14 +133,42 @@ impl Shard {
         **self.line.load()
     }
 
-    /// Notes which Prometheus is beside us; a change has everything written anew.
-    pub(crate) async fn set_line(&self, line: PrometheusLine) {
+    /// Whether vmagent scrapes beside us.
+    pub(crate) fn is_vmagent(&self) -> bool {
+        self.vmagent.load(Ordering::Relaxed)
+    }
+
+    /// Asks who scrapes beside us, and notes it. Returns whether it answers.
+    pub(crate) async fn ask_scraper(&self) -> bool {
+        match self.prometheus.scraper(self.is_vmagent()).await {
+            Ok(scraper) => {
+                self.set_scraper(scraper).await;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// A change has everything written anew.
+    async fn set_scraper(&self, scraper: Scraper) {
+        let (vmagent, line) = match scraper {
+            Scraper::Prometheus(line) => (false, line),
+            // It takes labels as they are written, and every body for text.
+            Scraper::Vmagent(_) => (true, PrometheusLine::V2),
+        };
+        let line = self.options.prometheus_version.unwrap_or(line);
+        let changed = self.vmagent.swap(vmagent, Ordering::Relaxed) != vmagent;
+        if changed {
+            tracing::info!(vmagent, "scraper seen");
+        }
         if self.line() != line {
             tracing::info!(?line, "prometheus version seen");
             self.line.store(Arc::new(line));
             self.origin.set_line(line).await;
-            self.apply_logged().await;
+        } else if !changed {
+            return;
         }
+        self.apply_logged().await;
     }
 
     /// Why no target is scraped; empty when targets are.
@@ -286,7 +318,8 @@ impl Shard {
 
     /// The form in which Prometheus gets its targets.
     pub(crate) fn delivery(&self, config: &Config) -> Delivery {
-        Delivery::choose(self.options.delivery, config.jobs().len(), self.files_unseen.load(Ordering::Relaxed))
+        let unseen = self.files_unseen.load(Ordering::Relaxed);
+        Delivery::choose(self.options.delivery, self.is_vmagent(), config.jobs().len(), unseen)
     }
 
     /// From now on HTTP instead of files, where the choice is ours.
@@ -296,7 +329,8 @@ impl Shard {
 
     /// Load, configuration hash and idleness, as a coordinator asks for them.
     pub(crate) async fn runtime_info(&self, caller: Caller) -> Result<RuntimeInfo, PrometheusError> {
-        let head = if self.options.fetch_head_series { self.prometheus.head_series().await? } else { 0 };
+        let has_head = self.options.fetch_head_series && !self.is_vmagent();
+        let head = if has_head { self.prometheus.head_series().await?.unwrap_or(0) } else { 0 };
         let config_hash = self.reported_hash(caller);
         let targets = lock(&self.targets);
         let total = targets.total();

@@ -21,6 +21,8 @@ use crate::{
 };
 
 const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long a scraper that hangs delays the start.
+const FIRST_ASK: Duration = Duration::from_secs(1);
 
 /// Why a sidecar cannot start. Everything else it waits for while it serves.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,8 @@ impl Sidecar {
         let extra = store.load_extra_config();
         origin.load().await;
         let shard = Shard::new(Parts { options, origin, prometheus, targets, extra, clients, injector, store });
+        // One that runs already must not get its targets in another form first. One that does not answer is asked again.
+        let _ = tokio::time::timeout(FIRST_ASK, shard.ask_scraper()).await;
         Ok(Sidecar { api, proxy, api_address, proxy_address, shard: Arc::new(shard) })
     }
 
@@ -160,9 +164,7 @@ fn background(shard: &Arc<Shard>) -> JoinSet<()> {
         set.spawn(async move { file.follow(FileWatcher::new()).await });
         set.spawn(reload_on_hangup(Arc::clone(shard)));
     }
-    if shard.options.prometheus_version.is_none() {
-        set.spawn(tasks::follow_version(Arc::clone(shard)));
-    }
+    set.spawn(tasks::follow_scraper(Arc::clone(shard)));
     if shard.upload.is_some() {
         set.spawn(upload::follow(Arc::clone(shard)));
     }

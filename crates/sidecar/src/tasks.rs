@@ -47,7 +47,7 @@ pub(crate) async fn keep_applied(shard: Arc<Shard>) {
         if due {
             // A reload that fails half-way may have taken effect all the same.
             confirmed = None;
-            let result = shard.prometheus.reload().await;
+            let result = shard.prometheus.reload(shard.is_vmagent()).await;
             shard.metrics.reloads.note(result.is_ok());
             match result {
                 Ok(()) => {
@@ -142,16 +142,9 @@ pub(crate) async fn watch_prometheus(shard: Arc<Shard>) {
     }
 }
 
-/// Asks Prometheus for its version, often until it is known, then now and then, for ever.
-pub(crate) async fn follow_version(shard: Arc<Shard>) {
+/// Asks who scrapes beside us, often until it is known, then now and then, for ever.
+pub(crate) async fn follow_scraper(shard: Arc<Shard>) {
     loop {
-        let pause = match shard.prometheus.line().await {
-            Ok(line) => {
-                shard.set_line(line).await;
-                Duration::from_secs(60)
-            }
-            Err(_) => Duration::from_secs(3),
-        };
-        sleep(pause).await;
+        sleep(if shard.ask_scraper().await { Duration::from_secs(60) } else { Duration::from_secs(1) }).await;
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct SidecarFlags {
     /// Address of the proxy of all scrapes
     #[arg(long = "web.proxy-addr", value_name = "ADDRESS", default_value = ":8008")]
     pub(crate) web_proxy_addr: String,
-    /// The Prometheus of this shard
+    /// The Prometheus of this shard, or its vmagent
     #[arg(long = "prometheus.url", value_name = "URL", default_value = "http://127.0.0.1:9090")]
     pub(crate) prometheus_url: String,
     /// Whose rules apply where versions of Prometheus differ: 2, 3, or auto to ask it
@@ -40,7 +40,8 @@ pub(crate) struct SidecarFlags {
     #[arg(long = "tsdb.path", value_name = "FOLDER")]
     pub(crate) tsdb_path: Option<String>,
 
-    /// How Prometheus gets its targets: auto, file, http or static
+    /// How Prometheus gets its targets: auto, file, http or static; auto is static for vmagent, otherwise file, or http for
+    /// many jobs and where files are not seen
     #[arg(long = "inject.targets", value_name = "HOW", default_value = "auto", value_parser = delivery)]
     pub(crate) inject_targets: DeliveryMode,
     /// Proxy that Prometheus scrapes through; empty leaves each job's own, and nothing is counted
@@ -56,7 +57,7 @@ pub(crate) struct SidecarFlags {
     #[arg(long = "inject.kubernetes-sa-path", value_name = "FOLDER", default_value = "", hide_default_value = true)]
     pub(crate) inject_kubernetes_sa_path: String,
 
-    /// Whether Prometheus is asked for its head series; false for vmagent and Prometheus in agent mode
+    /// Whether Prometheus is asked for its head series; vmagent and Prometheus in agent mode, which have none, are recognised
     #[arg(long = "shard.fetch-head-series", value_name = BOOL, default_value = "true")]
     pub(crate) shard_fetch_head_series: Switch,
     /// Whether Prometheus scrapes its own shard as job prometheus_shards

@@ -6,6 +6,7 @@
 mod api;
 mod lifecycle;
 mod original_coordinator;
+mod other_scrapers;
 mod pass_through;
 mod proxy;
 mod pushed_config;

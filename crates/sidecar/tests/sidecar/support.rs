@@ -40,6 +40,7 @@ scrape_configs:
 pub(crate) struct FakePrometheus {
     pub(crate) reloads: Arc<AtomicU32>,
     pub(crate) refuses: Arc<AtomicBool>,
+    pub(crate) agent: Arc<AtomicBool>,
     pub(crate) listed: Arc<Mutex<BTreeSet<u64>>>,
     pub(crate) version: Arc<Mutex<String>>,
 }
@@ -55,10 +56,7 @@ impl FakePrometheus {
         Router::new()
             .route("/-/reload", post(Self::reload))
             .route("/-/ready", get(|| async { "Prometheus Server is Ready.\n" }))
-            .route(
-                "/api/v1/status/tsdb",
-                get(|| async { Json(json!({"status":"success","data":{"headStats":{"numSeries":5}}})) }),
-            )
+            .route("/api/v1/status/tsdb", get(Self::tsdb))
             .route("/api/v1/status/buildinfo", get(Self::build_info))
             .route("/api/v1/targets", get(Self::targets))
             .fallback(Self::echo)
@@ -71,6 +69,14 @@ impl FakePrometheus {
         }
         this.reloads.fetch_add(1, Ordering::SeqCst);
         StatusCode::OK.into_response()
+    }
+
+    async fn tsdb(State(this): State<Self>) -> Response {
+        if this.agent.load(Ordering::SeqCst) {
+            let error = json!({"status":"error","errorType":"execution","error":"unavailable with Prometheus Agent"});
+            return (StatusCode::UNPROCESSABLE_ENTITY, Json(error)).into_response();
+        }
+        Json(json!({"status":"success","data":{"headStats":{"numSeries":5}}})).into_response()
     }
 
     async fn build_info(State(this): State<Self>) -> Json<Value> {
