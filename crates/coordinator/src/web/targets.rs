@@ -127,12 +127,13 @@ fn answer(filter: &Filter, catalog: &Catalog, published: &Published) -> Answer {
     let mut answer = Answer { active_targets: Vec::new(), active_statistics: Vec::new(), dropped_targets: Vec::new() };
     let lists = filter.statistics != Statistics::Only;
     for (name, job) in &catalog.jobs {
-        if filter.active && filter.shows_job(name) {
+        // Statistics are of all states, as the original's.
+        if filter.shows_job(name) && (filter.active || filter.statistics != Statistics::Without) {
             let mut health: BTreeMap<&'static str, usize> = BTreeMap::new();
             for target in &job.active {
                 let shown = active_target(job, target, published);
                 *health.entry(shown.health).or_default() += 1;
-                if lists && (filter.health.is_empty() || filter.health.contains(shown.health)) {
+                if lists && filter.active && (filter.health.is_empty() || filter.health.contains(shown.health)) {
                     answer.active_targets.push(shown);
                 }
             }
