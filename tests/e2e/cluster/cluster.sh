@@ -21,6 +21,7 @@ cluster.sh COMMAND
   stop RUN PROGRAM      kills etcd, kube-apiserver, kube-controller-manager, kube-scheduler, or NODE/kubelet,
                         NODE/containerd, NODE/kube-proxy
   start RUN PROGRAM     starts it again
+  connections RUN       the connections that the nodes' kernels know of, those between pods of a node included
   exec RUN COMMAND…     runs a command inside the cluster's network; kubectl is the built one, as admin
   logs RUN FOLDER       collects logs, and what the API server says about the objects
 Files are under E2E_HOME (default target/e2e). With E2E_OWNER=PID a cluster counts as left behind when that process has ended.
@@ -36,6 +37,8 @@ need_packages() {
     nsenter:util-linux unshare:util-linux flock:util-linux mount:mount tar:tar; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
   done
+  # Some kernels show connections to this program only.
+  [ -e /proc/net/nf_conntrack ] || command -v conntrack >/dev/null || missing+=(conntrack)
   [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || [ -x /usr/libexec/cni/bridge ] || missing+=(containernetworking-plugins)
   [ ${#missing[@]} -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "missing, and there is no apt-get: ${missing[*]} (Debian's names)"
@@ -109,7 +112,7 @@ case $command in
   images) images ;;
   help | -h | --help) usage ;;
   list) for link in "$REGISTER"/*; do [ ! -L "$link" ] || basename "$link"; done ;;
-  check | up | down | down-owned | sweep | node-crash | node-return | stop | start | exec | logs)
+  check | up | down | down-owned | sweep | node-crash | node-return | stop | start | connections | exec | logs)
     need_root
     case $command in check | up | sweep | down-owned) ;; *) [ $# -gt 0 ] || die "$command: which run?" ;; esac
     case $command in
@@ -124,6 +127,7 @@ case $command in
         place=$(program_place "${2:?which program?}")
         "program_$command" "$(run_dir "$1")" "${place% *}" "${place#* }"
         ;;
+      connections) connections "$(run_dir "$1")" ;;
       exec) dir=$(run_dir "$1") && PATH=$BIN:$PATH KUBECONFIG=$dir/kubeconfig nsenter -t "$(machine_pid "$dir" control)" --net -- "${@:2}" ;;
       logs) logs "$(run_dir "$1")" "$2" ;;
     esac ;;

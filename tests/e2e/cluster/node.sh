@@ -174,3 +174,17 @@ node_network() {
 C
   in_machine "$dir" control ip route replace "$cidr" via "$ip"
 }
+
+# connections DIR: what the nodes' kernels know of connections; a line each, the same in both forms but for its beginning.
+connections() {
+  local dir=$1 home pid
+  for home in "$dir"/node*/; do
+    # A node that has crashed has none.
+    pid=$(machine_pid "$dir" "$(basename "$home")") || continue
+    if [ -e "/proc/$pid/net/nf_conntrack" ]; then
+      cat "/proc/$pid/net/nf_conntrack"
+    else
+      nsenter -t "$pid" --net conntrack -L 2>/dev/null
+    fi
+  done
+}

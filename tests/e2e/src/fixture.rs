@@ -216,7 +216,7 @@ impl Fixture {
         until("everything deleted", Duration::from_secs(60), async || {
             let claims = cluster.claims(self.namespace).await?;
             anyhow::ensure!(claims.is_empty(), "{} volume claims are still there", claims.len());
-            let gone = self.namespace == "default" || !cluster.namespaces().await?.iter().any(|name| name == self.namespace);
+            let gone = self.namespace == "default" || !cluster.namespaces().await?.contains_key(self.namespace);
             anyhow::ensure!(gone, "namespace {} is still there", self.namespace);
             Ok(())
         })

@@ -6,8 +6,11 @@
 mod cluster;
 mod collect;
 mod environment;
+mod excused;
 mod fixture;
+mod flows;
 mod measure;
+mod network;
 mod rbac;
 mod report;
 mod stage;

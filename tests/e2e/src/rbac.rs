@@ -106,19 +106,6 @@ fn permissions(rule: &Value, account: &str) -> Vec<Permission> {
     objects.iter().flat_map(each).collect()
 }
 
-/// A committed list of permissions that are granted though no story uses them: a permission, `#`, and the reason.
-pub(crate) fn excused(list: &str) -> Result<BTreeMap<String, String>, String> {
-    let mut excused = BTreeMap::new();
-    for (number, line) in list.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#')) {
-        let parts = line.split_once('#').map(|(permission, reason)| (permission.trim(), reason.trim()));
-        match parts {
-            Some((permission, reason)) if !reason.is_empty() => excused.insert(permission.to_owned(), reason.to_owned()),
-            _ => return Err(format!("line {}: expected ACCOUNT VERB WHAT # REASON", number + 1)),
-        };
-    }
-    Ok(excused)
-}
-
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
@@ -192,15 +179,5 @@ mod tests {
         let want = ["c get /metrics", "c get statefulsets.apps", "c get statefulsets.apps/scale", "c list pods", "c watch pods"];
         assert_eq!(words(&granted(&bindings, &roles, "m")), want);
         assert!(granted(&bindings, &roles, "other").is_empty());
-    }
-
-    #[test]
-    fn every_excuse_needs_a_reason() {
-        assert_eq!(
-            excused("# why\n\nc get pods # now and then\n").unwrap().into_iter().next().unwrap(),
-            ("c get pods".to_owned(), "now and then".to_owned())
-        );
-        assert!(excused("c get pods\n").is_err());
-        assert!(excused("c get pods #\n").is_err());
     }
 }

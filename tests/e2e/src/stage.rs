@@ -9,6 +9,7 @@ use crate::{
     cluster::{Cluster, until},
     collect::Collector,
     fixture::{Fixture, HTTP},
+    flows::Flows,
     measure::{Figures, Row, Window},
     report::Expectation,
 };
@@ -21,6 +22,8 @@ pub(crate) struct Stage {
     pub(crate) fixture: &'static Fixture,
     /// What is measured.
     pub(crate) collector: Collector,
+    /// Who talks to whom, where policies say who may.
+    pub(crate) flows: Option<Flows>,
     /// When the first manifest was applied.
     pub(crate) up_at: i64,
     /// What was promised, so far.

@@ -13,7 +13,6 @@ use crate::{
 };
 
 mod chart;
-mod network;
 mod production;
 
 fn repository() -> &'static Path {

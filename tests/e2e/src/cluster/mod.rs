@@ -93,8 +93,17 @@ impl Cluster {
 
     /// Runs the cluster's script: `stop`, `start`, `node-crash` and the like.
     pub(crate) async fn machine(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let machine = self.inner.environment.machine.as_ref().context("the machine is not ours")?;
         tracing::info!("$ cluster.sh {command} {}", arguments.join(" "));
+        self.script(command, arguments).await
+    }
+
+    /// Connections that the nodes know of, in the kernel's words.
+    pub(crate) async fn connections(&self) -> anyhow::Result<String> {
+        self.script("connections", &[]).await
+    }
+
+    async fn script(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let machine = self.inner.environment.machine.as_ref().context("the machine is not ours")?;
         run(Command::new(&machine.script).arg(command).arg(&machine.run).args(arguments), "")
             .await
             .with_context(|| format!("cluster.sh {command}"))

@@ -19,6 +19,8 @@ pub(crate) struct Pod {
     pub(crate) node: String,
     /// Labels.
     pub(crate) labels: BTreeMap<String, String>,
+    /// Ports of its containers that have a name: name, protocol, number.
+    pub(crate) ports: Vec<(String, String, u16)>,
     /// Name of the object that controls it.
     pub(crate) owner: String,
     /// When it was created, in milliseconds since the epoch.
@@ -48,7 +50,7 @@ impl Pod {
         self.ready_since.is_some() && self.deleting.is_none()
     }
 
-    fn parse(object: &Value) -> Self {
+    pub(crate) fn parse(object: &Value) -> Self {
         let (meta, status) = (&object["metadata"], &object["status"]);
         let ready = |condition: &&Value| condition["type"] == "Ready" && condition["status"] == "True";
         let ready_since = list(&status["conditions"]).find(ready).and_then(|condition| millis(&condition["lastTransitionTime"]));
@@ -64,6 +66,7 @@ impl Pod {
             ip: status["podIP"].as_str().and_then(|ip| ip.parse().ok()),
             node: text(&object["spec"]["nodeName"]),
             labels: labels(meta),
+            ports: ports(&object["spec"]),
             owner: list(&meta["ownerReferences"])
                 .find(|owner| owner["controller"] == true)
                 .map(|owner| text(&owner["name"]))
@@ -98,6 +101,12 @@ impl Cluster {
         Ok(list(&pods["items"]).map(Pod::parse).collect())
     }
 
+    /// The pods of all namespaces, without those that have a node's address for their own.
+    pub(crate) async fn networked_pods(&self) -> anyhow::Result<Vec<Pod>> {
+        let pods = self.get("/api/v1/pods").await?;
+        Ok(list(&pods["items"]).filter(|pod| pod["spec"]["hostNetwork"] != true).map(Pod::parse).collect())
+    }
+
     /// The pods that are called so, those on their way out left out.
     pub(crate) async fn pods_called(&self, namespace: &str, called: &str) -> anyhow::Result<Vec<Pod>> {
         let mut pods = self.pods(namespace).await?;
@@ -117,10 +126,11 @@ impl Cluster {
         Ok(list(&claims["items"]).map(|claim| (text(&claim["metadata"]["name"]), text(&claim["metadata"]["uid"]))).collect())
     }
 
-    /// Names of all namespaces.
-    pub(crate) async fn namespaces(&self) -> anyhow::Result<Vec<String>> {
+    /// All namespaces: name to labels.
+    pub(crate) async fn namespaces(&self) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
         let namespaces = self.get("/api/v1/namespaces").await?;
-        Ok(list(&namespaces["items"]).map(|namespace| text(&namespace["metadata"]["name"])).collect())
+        let named = |namespace: &Value| (text(&namespace["metadata"]["name"]), labels(&namespace["metadata"]));
+        Ok(list(&namespaces["items"]).map(named).collect())
     }
 
     /// Events, in no order.
@@ -145,6 +155,15 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+fn ports(spec: &Value) -> Vec<(String, String, u16)> {
+    let containers = list(&spec["initContainers"]).chain(list(&spec["containers"]));
+    let named = |port: &Value| {
+        let number = port["containerPort"].as_u64()?.try_into().ok()?;
+        Some((port["name"].as_str()?.to_owned(), port["protocol"].as_str().unwrap_or("TCP").to_owned(), number))
+    };
+    containers.flat_map(|container| list(&container["ports"])).filter_map(named).collect()
 }
 
 fn labels(meta: &Value) -> BTreeMap<String, String> {

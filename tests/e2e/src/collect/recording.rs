@@ -256,6 +256,7 @@ mod tests {
             ip: Some(ip.into()),
             node: "node1".to_owned(),
             labels: BTreeMap::from([("app.kubernetes.io/name".to_owned(), label.to_owned())]),
+            ports: vec![],
             owner: owner.to_owned(),
             created,
             started: Some(created + 2),

@@ -7,6 +7,7 @@ mod disruptions;
 mod growth;
 mod leader;
 mod manifests;
+mod network;
 mod permissions;
 mod placement;
 mod replicas;
@@ -23,6 +24,7 @@ use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
     fixture::{CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, Fixture, PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS},
+    flows::Flows,
     report::{Outcome, Report},
     stage::{Stage, now},
 };
@@ -43,7 +45,7 @@ pub(crate) struct Story {
 }
 
 /// In the order they are told: those on the same manifests behind one another, as these stay up between them; permissions
-/// behind them, as they are judged by the calls of all stories before.
+/// and network policies behind them, as they are judged by the calls and connections of all stories before.
 const STORIES: &[Story] = &[
     Story {
         letter: "a",
@@ -222,6 +224,14 @@ const STORIES: &[Story] = &[
         tell: |stage| Box::pin(permissions::tell(stage)),
     },
     Story {
+        letter: "n",
+        title: "network policies in production",
+        on: &PRODUCTION_REPLICAS,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(network::tell(stage)),
+    },
+    Story {
         letter: "h2",
         title: "helm upgrade and rollback",
         on: &CHART,
@@ -236,6 +246,14 @@ const STORIES: &[Story] = &[
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(permissions::tell(stage)),
+    },
+    Story {
+        letter: "n2",
+        title: "network policies of the chart",
+        on: &CHART,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(network::tell(stage)),
     },
 ];
 
@@ -322,10 +340,14 @@ pub(crate) async fn tell(cluster: &Cluster, stories: &[&Story], out: &Path, repo
 }
 
 async fn set(cluster: &Cluster, fixture: &'static Fixture) -> anyhow::Result<Stage> {
+    let flows = match (fixture.least_privilege, &cluster.environment().machine) {
+        (true, Some(_)) => Some(Flows::start(cluster.clone()).await?),
+        _ => None,
+    };
     let collector = Collector::start(cluster.clone(), fixture);
     let up_at = now();
     fixture.up(cluster).await?;
-    Ok(Stage { cluster: cluster.clone(), fixture, collector, up_at, expectations: vec![], rows: vec![] })
+    Ok(Stage { cluster: cluster.clone(), fixture, collector, flows, up_at, expectations: vec![], rows: vec![] })
 }
 
 async fn images(cluster: &Cluster, fixture: &Fixture) -> Vec<String> {

@@ -4,7 +4,8 @@ use anyhow::Context;
 use serde_json::Value;
 
 use crate::{
-    rbac::{Permission, calls, excused, granted},
+    excused::excused,
+    rbac::{Permission, calls, granted},
     stage::{Stage, list},
 };
 
