@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # Arguments of the demo, for example: make demo ARGS="--once --json"
 ARGS ?=
+# Modules of tests/e2e/modules that not every story needs.
+MORE_MODULES ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static sbom clean
@@ -22,6 +24,7 @@ demo: build prometheus ## runs everything on this machine (ARGS="--once --json" 
 e2e: e2e-check e2e-build ## stories on a whole Kubernetes cluster made here (ARGS="--story a"); with KUBECONFIG on that one
 	@tests/e2e/run.sh $(ARGS)
 
+e2e-all: MORE_MODULES = operator
 e2e-all: e2e-check e2e-build ## the long stories too
 	@tests/e2e/run.sh --all $(ARGS)
 
@@ -31,7 +34,9 @@ e2e-check:
 
 e2e-build: build prometheus ## programs and images of the cluster, and the stories
 	$(CARGO) build --locked --release --package kvass-e2e
-	@[ -n "$$KUBECONFIG" ] || { tests/e2e/cluster/cluster.sh build && tests/e2e/cluster/cluster.sh images; }
+	@[ -n "$$KUBECONFIG" ] || { tests/e2e/cluster/cluster.sh build && \
+	  { [ -z "$(MORE_MODULES)" ] || tests/e2e/cluster/cluster.sh build $(MORE_MODULES); } && \
+	  tests/e2e/cluster/cluster.sh images; }
 
 check: rust ## formatting and lints
 	$(CARGO) fmt --all --check

@@ -1,9 +1,9 @@
 # Container images, assembled from files without a daemon or a registry; sourced by cluster.sh.
 
-# image FILE NAME CONFIG FILES…: an archive that `ctr images import` and `docker load` take, of one layer.
-# CONFIG is the inside of the image's config object. A file is SOURCE:PATH, a link PATH->TARGET, a folder PATH/.
+# image FILE NAMES CONFIG FILES…: an archive that `ctr images import` and `docker load` take, of one layer.
+# NAMES are one word each; CONFIG is the inside of the image's config object. A file is SOURCE:PATH, a link PATH->TARGET, a folder PATH/.
 image() (
-  file=$IMAGES/$1 name=$2 config=$3
+  file=$IMAGES/$1 names=$2 config=$3
   shift 3
   work=$(mktemp -d "$IMAGES/.image.XXXXXX")
   trap 'rm -rf "$work"' EXIT
@@ -27,10 +27,10 @@ image() (
   mkdir "$work/image" "$work/image/$layer"
   mv "$work/layer.tar" "$work/image/$layer/layer.tar"
   mv "$work/config.json" "$work/image/$id.json"
-  printf '[{"Config":"%s.json","RepoTags":["%s"],"Layers":["%s/layer.tar"]}]' "$id" "$name" "$layer" > "$work/image/manifest.json"
+  printf '[{"Config":"%s.json","RepoTags":["%s"],"Layers":["%s/layer.tar"]}]' "$id" "${names// /\",\"}" "$layer" > "$work/image/manifest.json"
   archive "$work/image" "$work/image.tar" manifest.json "$id.json" "$layer"
   mv "$work/image.tar" "$file"
-  say "image $name ($(($(stat -c %s "$file") / 1048576)) MiB)"
+  say "image $names ($(($(stat -c %s "$file") / 1048576)) MiB)"
 )
 
 image_architecture() { case $(uname -m) in x86_64) echo amd64 ;; aarch64) echo arm64 ;; *) uname -m ;; esac; }
@@ -55,8 +55,9 @@ images() {
   image pause.tar e2e.test/pause:1 "$env"',"Entrypoint":["/bin/sh","-c","trap \"exit 0\" TERM INT; while :; do sleep 86400 & wait $!; done"]' \
     "$(command -v busybox):/bin/busybox" '/bin/sh->busybox' '/bin/sleep->busybox'
   image coredns.tar e2e.test/coredns:1 "$env"',"Entrypoint":["/coredns"]' "$BIN/coredns:/coredns"
+  # The second name is for stories that change the image and nothing else.
   # shellcheck disable=SC2046  # one word per library
-  image kvass.tar "kvass:$(kvass_version)" "$env"',"Entrypoint":["/kvass"]' "$kvass:/kvass" \
+  image kvass.tar "kvass:$(kvass_version) kvass:same" "$env"',"Entrypoint":["/kvass"]' "$kvass:/kvass" \
     "$authorities:$authorities" $(libraries "$kvass")
   # User, folder and arguments as the published images have them.
   image prometheus.tar quay.io/prometheus/prometheus:v3.16.0 "$(prometheus_config "$env")" "$BIN/prometheus:/bin/prometheus" \

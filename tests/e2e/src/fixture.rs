@@ -28,6 +28,8 @@ pub(crate) struct Fixture {
     pub(crate) query: &'static str,
     /// Whether it grants only what is needed; the demo grants what the original's did.
     pub(crate) least_privilege: bool,
+    /// A program that its images need and not every cluster has, and the module that builds it.
+    pub(crate) extra: Option<(&'static str, &'static str)>,
 }
 
 /// How manifests are applied.
@@ -78,6 +80,7 @@ pub(crate) const DEMO: Fixture = Fixture {
     coordinator: "kvass-coordinator",
     query: "thanos-query",
     least_privilege: false,
+    extra: None,
 };
 
 /// deploy/demo with an interval of 5 s and a short idle time.
@@ -114,6 +117,7 @@ pub(crate) const PRODUCTION_REPLICAS: Fixture = Fixture {
     coordinator: "kvass-coordinator",
     query: "thanos-query",
     least_privilege: true,
+    extra: None,
 };
 
 /// The same with one replica of the shards.
@@ -141,6 +145,14 @@ pub(crate) const CHART: Fixture = Fixture {
     ..PRODUCTION_REPLICAS
 };
 
+/// Manifests of the original's v0.1 with our image: shards with volumes.
+pub(crate) const DROPIN_V0_1: Fixture = Fixture {
+    name: "tests/e2e/overlays/dropin-v0.1",
+    source: Source::Kustomization("tests/e2e/overlays/dropin-v0.1"),
+    extra: Some(("prometheus-config-reloader", "operator")),
+    ..DEMO_FAST
+};
+
 /// The exporters, where they are no part of the manifests.
 const EXPORTERS: &str = "deploy/demo/metrics.yaml";
 
@@ -159,6 +171,15 @@ fn is_access(document: &str) -> bool {
 impl Fixture {
     /// Applies everything, the control last, and waits until the exporters and the control are ready.
     pub(crate) async fn up(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        if let Some((program, module)) = self.extra {
+            let built = cluster.environment().kubectl.with_file_name(program).exists();
+            anyhow::ensure!(
+                built,
+                "{} needs the image of {program}, which is not built: run cluster.sh build {module} and cluster.sh images \
+                 (make e2e-all does)",
+                self.name
+            );
+        }
         tracing::info!("applying {}", self.name);
         if self.namespace != "default" {
             cluster.kubectl(self.namespace, &["create", "-f", &cluster.file(NAMESPACE).display().to_string()]).await?;

@@ -4,6 +4,7 @@ mod absence;
 mod chart;
 mod config_change;
 mod disruptions;
+mod dropin;
 mod growth;
 mod leader;
 mod manifests;
@@ -23,7 +24,9 @@ use anyhow::Context;
 use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
-    fixture::{CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, Fixture, PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS},
+    fixture::{
+        CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DROPIN_V0_1, Fixture, PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
+    },
     flows::Flows,
     report::{Outcome, Report},
     stage::{Stage, now},
@@ -254,6 +257,15 @@ const STORIES: &[Story] = &[
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(network::tell(stage)),
+    },
+    // Behind all permissions: what the original grants is less than what is asked for.
+    Story {
+        letter: "u1",
+        title: "an installation of v0.1 with our image",
+        on: &DROPIN_V0_1,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(dropin::v0_1(stage)),
     },
 ];
 
