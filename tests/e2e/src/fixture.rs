@@ -153,6 +153,18 @@ pub(crate) const DROPIN_V0_1: Fixture = Fixture {
     ..DEMO_FAST
 };
 
+/// Those of v0.2, unchanged.
+pub(crate) const DROPIN_V0_2: Fixture = Fixture {
+    name: "tests/e2e/dropin/v0.2",
+    source: Source::Kustomization("tests/e2e/dropin/v0.2"),
+    extra: DROPIN_V0_1.extra,
+    ..DEMO
+};
+
+/// Those of v0.3, unchanged.
+pub(crate) const DROPIN_V0_3: Fixture =
+    Fixture { name: "tests/e2e/dropin/v0.3", source: Source::Kustomization("tests/e2e/dropin/v0.3"), ..DROPIN_V0_2 };
+
 /// The exporters, where they are no part of the manifests.
 const EXPORTERS: &str = "deploy/demo/metrics.yaml";
 

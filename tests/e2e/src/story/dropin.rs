@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context;
 
 use super::{absence, growth};
-use crate::{fixture::SIDECAR, rbac::calls, stage::Stage};
+use crate::{
+    fixture::SIDECAR,
+    rbac::calls,
+    stage::{Stage, seconds},
+};
 
 const TARGETS: u64 = 6;
 const SHARDS: u64 = 3;
@@ -25,6 +29,25 @@ pub(super) async fn v0_1(stage: &mut Stage) -> anyhow::Result<()> {
     shards_changed(stage, "the shards' image back", IMAGE).await?;
     coordinator_changed(stage, "the coordinator's image back", IMAGE).await?;
     growth::with_volumes(stage).await?;
+    nothing_refused_but_events(stage)
+}
+
+/// v0.2: data that goes with the pod, and shards that stay.
+pub(super) async fn v0_2(stage: &mut Stage) -> anyhow::Result<()> {
+    installed(stage).await?;
+    coordinator_changed(stage, "the coordinator's image", OTHER_IMAGE).await?;
+    shards_changed(stage, "the shards' image", OTHER_IMAGE).await?;
+    grows_and_stays(stage).await?;
+    nothing_refused_but_events(stage)
+}
+
+/// v0.3: both limits, and shards that scrape their own Prometheus.
+pub(super) async fn v0_3(stage: &mut Stage) -> anyhow::Result<()> {
+    installed(stage).await?;
+    let monitored = r#"count(up{job="prometheus_shards"} == 1)"#;
+    stage.until_value(monitored, &SHARDS.to_string(), Duration::from_secs(60)).await?;
+    stage.expect("every shard scrapes its Prometheus", monitored, true);
+    grows_and_stays(stage).await?;
     nothing_refused_but_events(stage)
 }
 
@@ -107,6 +130,28 @@ async fn same(stage: &mut Stage, name: &str, before: &BTreeMap<String, Vec<Strin
     let targets: usize = after.values().map(Vec::len).sum();
     let seen = format!("{targets} targets on {} shards", after.len());
     stage.expect(format!("{name}: every shard has its targets, under their hashes"), seen, after == *before);
+    Ok(())
+}
+
+/// Twice the exporters and twice the shards; then few exporters, and the shards stay: `--shard.max-idle-time=0`.
+async fn grows_and_stays(stage: &mut Stage) -> anyhow::Result<()> {
+    let act = stage.begin("6 → 12 exporters").await?;
+    stage.generators(12).await?;
+    stage.steady(12, 6, Duration::from_secs(240)).await?;
+    let row = stage.end(act).await?;
+    stage.expect_no_gap(&row);
+    let slowest = row.shards.slowest_first_scrape.unwrap_or(0);
+    stage.expect("6 → 12 exporters: slowest first scrape", format!("{:.1} s", seconds(slowest)), true);
+    let count = r#"count({__name__=~"kvass_demo_metric_.+"})"#;
+    stage.until_value(count, "120000", Duration::from_secs(90)).await?;
+    stage.expect(format!("{count} is 120000"), "120000", true);
+
+    let act = stage.begin("12 → 4 exporters").await?;
+    stage.generators(4).await?;
+    let fleet = stage.steady(4, 6, Duration::from_secs(180)).await?;
+    let row = stage.end(act).await?;
+    stage.expect_no_gap(&row);
+    stage.expect("12 → 4 exporters: the shards stay", format!("{:?}", fleet.targets), fleet.shards == 6);
     Ok(())
 }
 

@@ -25,7 +25,8 @@ use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
     fixture::{
-        CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DROPIN_V0_1, Fixture, PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
+        CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DROPIN_V0_1, DROPIN_V0_2, DROPIN_V0_3, Fixture, PRODUCTION,
+        PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
     },
     flows::Flows,
     report::{Outcome, Report},
@@ -266,6 +267,22 @@ const STORIES: &[Story] = &[
         short: false,
         needs_machine: true,
         tell: |stage| Box::pin(dropin::v0_1(stage)),
+    },
+    Story {
+        letter: "u2",
+        title: "an installation of v0.2 with our image",
+        on: &DROPIN_V0_2,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(dropin::v0_2(stage)),
+    },
+    Story {
+        letter: "u3",
+        title: "an installation of v0.3 with our image",
+        on: &DROPIN_V0_3,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(dropin::v0_3(stage)),
     },
 ];
 
