@@ -3,8 +3,6 @@
 CARGO ?= cargo
 # Arguments of the demo, for example: make demo ARGS="--once --json"
 ARGS ?=
-# Modules of tests/e2e/modules that not every story needs.
-MORE_MODULES ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static sbom clean
@@ -21,22 +19,22 @@ build: rust ## builds the release binary target/release/kvass
 demo: build prometheus ## runs everything on this machine (ARGS="--once --json" unattended)
 	@target/release/kvass demo --prometheus="$$(scripts/prometheus.sh 2>/dev/null | tail -1)" $(ARGS)
 
-e2e: e2e-check e2e-build ## stories on a whole Kubernetes cluster made here (ARGS="--story a"); with KUBECONFIG on that one
+e2e: e2e-build ## stories on a whole Kubernetes cluster made here (ARGS="--story a"); with KUBECONFIG on that one
 	@tests/e2e/run.sh $(ARGS)
 
-e2e-all: MORE_MODULES = operator
-e2e-all: e2e-check e2e-build ## the long stories too
+e2e-all: STORIES = --all
+e2e-all: e2e-build ## the long stories too
 	@tests/e2e/run.sh --all $(ARGS)
 
 # What would fail after the long build, first. A cluster that is there needs nothing of it.
 e2e-check:
 	@[ -n "$$KUBECONFIG" ] || tests/e2e/cluster/cluster.sh check
 
-e2e-build: build prometheus ## programs and images of the cluster, and the stories
+e2e-build: e2e-check build prometheus ## programs and images of the cluster, and the stories
 	$(CARGO) build --locked --release --package kvass-e2e
-	@[ -n "$$KUBECONFIG" ] || { tests/e2e/cluster/cluster.sh build && \
-	  { [ -z "$(MORE_MODULES)" ] || tests/e2e/cluster/cluster.sh build $(MORE_MODULES); } && \
-	  tests/e2e/cluster/cluster.sh images; }
+	@[ -n "$$KUBECONFIG" ] || { \
+	  more=$$(target/release/kvass-e2e modules $(STORIES) $(ARGS)) && tests/e2e/cluster/cluster.sh build && \
+	  { [ -z "$$more" ] || tests/e2e/cluster/cluster.sh build $$more; } && tests/e2e/cluster/cluster.sh images; }
 
 check: rust ## formatting and lints
 	$(CARGO) fmt --all --check

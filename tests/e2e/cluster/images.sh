@@ -69,10 +69,14 @@ images() {
   fi
   image thanos.tar quay.io/thanos/thanos:v0.42.4 "$env"',"User":"1001","Entrypoint":["/bin/thanos"]' \
     "$BIN/thanos:/bin/thanos" "$authorities:$authorities"
-  # Not part of every run: cluster.sh build operator.
+  # Not part of every run: cluster.sh build operator vmagent.
   if [ -x "$BIN/prometheus-config-reloader" ]; then
     image config-reloader.tar quay.io/prometheus-operator/prometheus-config-reloader:v0.93.1 \
       "$env"',"User":"65534","Entrypoint":["/bin/prometheus-config-reloader"]' "$BIN/prometheus-config-reloader:/bin/prometheus-config-reloader"
+  fi
+  if [ -x "$BIN/vmagent" ]; then
+    image vmagent.tar victoriametrics/vmagent:v1.151.0 "$env"',"Entrypoint":["/vmagent-prod"]' "$BIN/vmagent:/vmagent-prod" \
+      "$authorities:$authorities"
   fi
 }
 prometheus_config() {

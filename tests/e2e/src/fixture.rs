@@ -28,8 +28,17 @@ pub(crate) struct Fixture {
     pub(crate) query: &'static str,
     /// Whether it grants only what is needed; the demo grants what the original's did.
     pub(crate) least_privilege: bool,
-    /// A program that its images need and not every cluster has, and the module that builds it.
-    pub(crate) extra: Option<(&'static str, &'static str)>,
+    /// What its images need and not every cluster has.
+    pub(crate) extra: Option<Extra>,
+}
+
+/// A program that is built for some stories only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extra {
+    /// Its file.
+    pub(crate) program: &'static str,
+    /// The folder of tests/e2e/modules that builds it.
+    pub(crate) module: &'static str,
 }
 
 /// How manifests are applied.
@@ -106,6 +115,15 @@ pub(crate) const DEMO_AGENT: Fixture = Fixture {
     ..DEMO_FAST
 };
 
+/// The same with vmagent.
+pub(crate) const DEMO_VMAGENT: Fixture = Fixture {
+    name: "tests/e2e/overlays/demo-vmagent",
+    source: Source::Kustomization("tests/e2e/overlays/demo-vmagent"),
+    query: "receiver",
+    extra: Some(Extra { program: "vmagent", module: "vmagent" }),
+    ..DEMO_FAST
+};
+
 /// deploy/production made small and quick, its bucket a folder: two replicas of the shards, two coordinators.
 pub(crate) const PRODUCTION_REPLICAS: Fixture = Fixture {
     name: "tests/e2e/overlays/production-replicas",
@@ -149,7 +167,7 @@ pub(crate) const CHART: Fixture = Fixture {
 pub(crate) const DROPIN_V0_1: Fixture = Fixture {
     name: "tests/e2e/overlays/dropin-v0.1",
     source: Source::Kustomization("tests/e2e/overlays/dropin-v0.1"),
-    extra: Some(("prometheus-config-reloader", "operator")),
+    extra: Some(Extra { program: "prometheus-config-reloader", module: "operator" }),
     ..DEMO_FAST
 };
 
@@ -183,15 +201,6 @@ fn is_access(document: &str) -> bool {
 impl Fixture {
     /// Applies everything, the control last, and waits until the exporters and the control are ready.
     pub(crate) async fn up(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        if let Some((program, module)) = self.extra {
-            let built = cluster.environment().kubectl.with_file_name(program).exists();
-            anyhow::ensure!(
-                built,
-                "{} needs the image of {program}, which is not built: run cluster.sh build {module} and cluster.sh images \
-                 (make e2e-all does)",
-                self.name
-            );
-        }
         tracing::info!("applying {}", self.name);
         if self.namespace != "default" {
             cluster.kubectl(self.namespace, &["create", "-f", &cluster.file(NAMESPACE).display().to_string()]).await?;

@@ -1,7 +1,7 @@
 //! `kvass-e2e`: tells the stories of a user on a real cluster and judges them by what was measured.
 
 // The report is this program's output.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cluster;
 mod collect;
@@ -34,6 +34,8 @@ struct Arguments {
 enum Command {
     /// Lists the stories, and where each is told.
     List,
+    /// Names the modules that the chosen stories need and not every cluster has, for `cluster.sh build`.
+    Modules(RunArguments),
     /// Tells stories. Exit code 1: an expectation failed; 3: all held, but some stories could not be told.
     Run(RunArguments),
 }
@@ -41,7 +43,7 @@ enum Command {
 #[derive(clap::Args)]
 struct RunArguments {
     /// Description of a cluster that `cluster.sh up` wrote.
-    #[arg(long, required_unless_present = "foreign")]
+    #[arg(long)]
     env: Option<PathBuf>,
     /// The cluster of $KUBECONFIG is somebody else's: stories that need its machines are not told.
     #[arg(long, conflicts_with = "env")]
@@ -75,14 +77,23 @@ async fn main() -> ExitCode {
             print!("{}", story::list());
             ExitCode::SUCCESS
         }
+        Command::Modules(arguments) => match story::choose(&arguments.story, arguments.all) {
+            Ok(stories) => {
+                print!("{}", story::modules(&stories));
+                ExitCode::SUCCESS
+            }
+            Err(error) => fault(&error),
+        },
         Command::Run(arguments) => match run(arguments).await {
             Ok(report) => report.exit_code(),
-            Err(error) => {
-                println!("{error:#}");
-                ExitCode::from(2)
-            }
+            Err(error) => fault(&error),
         },
     }
+}
+
+fn fault(error: &anyhow::Error) -> ExitCode {
+    eprintln!("{error:#}");
+    ExitCode::from(2)
 }
 
 async fn run(arguments: RunArguments) -> anyhow::Result<Report> {
@@ -90,6 +101,7 @@ async fn run(arguments: RunArguments) -> anyhow::Result<Report> {
     let environment = match &arguments.env {
         Some(file) => Environment::of_run(file, checkout)?,
         None => {
+            anyhow::ensure!(arguments.foreign, "--env=FILE or --foreign: expected one of them");
             let kubeconfig = std::env::var_os("KUBECONFIG").context("--foreign: KUBECONFIG is not set")?;
             Environment::foreign(kubeconfig.into(), checkout)
         }

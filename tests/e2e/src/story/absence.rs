@@ -61,11 +61,13 @@ async fn watched(stage: &Stage, names: &[&str], old: &[Option<&str>]) -> anyhow:
     }
 }
 
-/// The promise where shards have to go: at most each pod's own time away plus an interval, for each of its targets.
-pub(super) fn expect_own_time(stage: &mut Stage, row: &Row, away: &Away, targets_of_each: u64) {
+/// The promise where shards have to go: at most each pod's own time away plus an interval, for each of its targets; how
+/// many intervals that is.
+pub(super) fn expect_own_time(stage: &mut Stage, row: &Row, away: &Away, targets_of_each: u64) -> u64 {
     let interval = stage.fixture.interval.as_secs_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few intervals")]
     let most: u64 = away.seconds.iter().map(|away| (away / interval).ceil() as u64 + 1).sum::<u64>() * targets_of_each;
     let longest = away.seconds.iter().copied().fold(0.0, f64::max);
     stage.expect_unscraped(row, most, &format!("{} pods not ready for up to {longest:.0} s", away.seconds.len()));
+    most
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     cluster::{Pod, until},
+    measure::Row,
     stage::{Act, Stage, now, seconds},
 };
 
@@ -25,8 +26,15 @@ async fn loaded(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A shard pod deleted; the coordinator killed.
+/// The coordinator killed; a shard pod deleted.
 pub(super) async fn kills(stage: &mut Stage) -> anyhow::Result<()> {
+    coordinator_killed(stage).await?;
+    shard_killed(stage).await?;
+    Ok(())
+}
+
+/// The coordinator killed, with all shards loaded.
+pub(super) async fn coordinator_killed(stage: &mut Stage) -> anyhow::Result<()> {
     loaded(stage).await?;
     let act = stage.begin("coordinator killed").await?;
     for pod in stage.fixture.coordinators(&stage.cluster).await? {
@@ -42,7 +50,11 @@ pub(super) async fn kills(stage: &mut Stage) -> anyhow::Result<()> {
     stage.steady(TARGETS, SHARDS, Duration::from_secs(120)).await?;
     let row = stage.end(act).await?;
     stage.expect_no_gap(&row);
+    Ok(())
+}
 
+/// A shard pod deleted; what was measured, and the most unscraped intervals that its own time away explains.
+pub(super) async fn shard_killed(stage: &mut Stage) -> anyhow::Result<(Row, u64)> {
     let act = stage.begin("a shard pod deleted").await?;
     let name = format!("{}-1", stage.fixture.replicas.first().copied().unwrap_or_default());
     let away = replaced(stage, &[&name], async |stage| {
@@ -52,8 +64,8 @@ pub(super) async fn kills(stage: &mut Stage) -> anyhow::Result<()> {
     .await?;
     stage.steady(TARGETS, SHARDS, Duration::from_secs(180)).await?;
     let row = stage.end(act).await?;
-    expect_own_time(stage, &row, &away, TARGETS / SHARDS);
-    Ok(())
+    let most = expect_own_time(stage, &row, &away, TARGETS / SHARDS);
+    Ok((row, most))
 }
 
 /// Every shard replaced, one at a time.

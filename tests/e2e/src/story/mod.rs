@@ -17,7 +17,7 @@ mod scrapers;
 mod tutorial;
 mod upload;
 
-use std::{fmt::Write, future::Future, path::Path, pin::Pin, time::Instant};
+use std::{collections::BTreeSet, fmt::Write, future::Future, path::Path, pin::Pin, time::Instant};
 
 use anyhow::Context;
 
@@ -25,8 +25,8 @@ use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
     fixture::{
-        CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DROPIN_V0_1, DROPIN_V0_2, DROPIN_V0_3, Fixture, PRODUCTION,
-        PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
+        CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DEMO_VMAGENT, DROPIN_V0_1, DROPIN_V0_2, DROPIN_V0_3, Extra, Fixture,
+        PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
     },
     flows::Flows,
     report::{Outcome, Report},
@@ -89,7 +89,7 @@ const STORIES: &[Story] = &[
         on: &DEMO_PROMETHEUS_2,
         short: false,
         needs_machine: true,
-        tell: |stage| Box::pin(scrapers::tell(stage)),
+        tell: |stage| Box::pin(scrapers::tell(stage, &scrapers::PROMETHEUS)),
     },
     Story {
         letter: "i2",
@@ -97,7 +97,15 @@ const STORIES: &[Story] = &[
         on: &DEMO_AGENT,
         short: false,
         needs_machine: true,
-        tell: |stage| Box::pin(scrapers::tell(stage)),
+        tell: |stage| Box::pin(scrapers::tell(stage, &scrapers::AGENT)),
+    },
+    Story {
+        letter: "i3",
+        title: "shards of vmagent",
+        on: &DEMO_VMAGENT,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(scrapers::tell(stage, &scrapers::VMAGENT)),
     },
     Story {
         letter: "b",
@@ -290,6 +298,17 @@ impl Story {
     fn heading(&self) -> String {
         format!("{}: {}", self.letter, self.title)
     }
+
+    /// Why it cannot be told on that cluster.
+    fn obstacle(&self, cluster: &Cluster) -> Option<String> {
+        let environment = cluster.environment();
+        if self.needs_machine && environment.machine.is_none() {
+            return Some("needs the machines of the cluster, which are not ours".to_owned());
+        }
+        let Extra { program, module } = self.on.extra.as_ref()?;
+        let built = environment.kubectl.with_file_name(program).exists();
+        (!built).then(|| format!("needs {program}: cluster.sh build {module} && cluster.sh images"))
+    }
 }
 
 /// One line for each story.
@@ -301,6 +320,12 @@ pub(crate) fn list() -> String {
         let _ = writeln!(out, "{:<68} {:<38} {when}", story.heading(), story.on.name);
     }
     out
+}
+
+/// The modules these stories need beside those of every cluster, one a line.
+pub(crate) fn modules(stories: &[&Story]) -> String {
+    let modules: BTreeSet<&str> = stories.iter().filter_map(|story| Some(story.on.extra.as_ref()?.module)).collect();
+    modules.into_iter().map(|module| format!("{module}\n")).collect()
 }
 
 /// The stories with these letters; without any, all or the short ones.
@@ -331,8 +356,8 @@ pub(crate) async fn tell(cluster: &Cluster, stories: &[&Story], out: &Path, repo
             error: None,
             not_run: None,
         };
-        if story.needs_machine && cluster.environment().machine.is_none() {
-            outcome.not_run = Some("needs the machines of the cluster, which are not ours".to_owned());
+        outcome.not_run = story.obstacle(cluster);
+        if outcome.not_run.is_some() {
             report.stories.push(outcome);
             continue;
         }
@@ -405,5 +430,9 @@ mod tests {
         assert_eq!(letters(&[], true).unwrap().len(), STORIES.len());
         assert!(letters(&[], false).unwrap().len() < STORIES.len());
         assert!(letters(&["q"], false).is_err());
+        let of = |letters: &[String], all| modules(&choose(letters, all).unwrap());
+        assert_eq!(of(&[], false), "");
+        assert_eq!(of(&["i3".to_owned(), "a".to_owned()], false), "vmagent\n");
+        assert_eq!(of(&[], true), "operator\nvmagent\n");
     }
 }
