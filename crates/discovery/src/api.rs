@@ -17,6 +17,7 @@ use url::Url;
 use crate::{manager::DiscoveryOptions, refresh::RefreshError, unix_socket};
 
 /// No service is asked for more pages than this: one that never names its last page would keep us busy for ever.
+#[allow(dead_code)]
 pub(crate) const MOST_PAGES: usize = 10_000;
 
 /// One service: where it is, how it is reached, how long it may take.

@@ -56,7 +56,7 @@ fn at_most(working: &Working<'_>, tail: &[u32]) -> usize {
     let load = |ordinal: &u32| working.shards.get(ordinal).map_or(SeriesCount::default(), |shard| shard.load);
     let feasible = |emptied: usize| {
         let moved: SeriesCount = tail[..emptied].iter().map(load).sum();
-        let kept = working.shards.range(..tail[emptied - 1]).filter(|(_, shard)| shard.changeable && !shard.gated);
+        let kept = working.shards.range(..tail[emptied - 1]).filter(|(_, shard)| shard.changeable && !shard.full_head);
         let room: SeriesCount = kept.map(|(_, shard)| working.limits.room(shard.load)).sum();
         moved.series <= room.series && moved.total <= room.total
     };
@@ -68,7 +68,7 @@ fn at_most(working: &Working<'_>, tail: &[u32]) -> usize {
 /// A place for every target of the emptied shards on a lower one, or None.
 fn moves(working: &Working<'_>, emptied: &[u32]) -> Option<Vec<(TargetHash, u32, u32)>> {
     let first = *emptied.last()?;
-    let kept = working.shards.range(..first).filter(|(_, shard)| shard.changeable && !shard.gated);
+    let kept = working.shards.range(..first).filter(|(_, shard)| shard.changeable && !shard.full_head);
     let mut open: Vec<(u32, Room)> = kept.map(|(ordinal, shard)| (*ordinal, shard.room())).collect();
     let mut home: BTreeMap<TargetHash, u32> = BTreeMap::new();
     for ordinal in emptied {

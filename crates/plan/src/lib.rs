@@ -39,6 +39,7 @@ pub fn plan(snapshot: &Snapshot, limits: &Limits) -> Plan {
     collect::doubles(&mut working);
     hand_over::hand_overs(&mut working);
     give_back::remembered(&mut working);
+    working.open_empty();
     alleviate::alleviate(&mut working);
     assign::assign(&mut working);
     drain::drain(&mut working);

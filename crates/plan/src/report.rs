@@ -8,7 +8,7 @@ use crate::{Access, Plan, PlannedShard, PlannedTarget, ScaleReason, ShardView, S
 
 /// The plan: lists of the changeable shards and everything worth telling.
 pub(crate) fn report(working: Working<'_>, scale: u32, scale_reason: Option<ScaleReason>) -> Plan {
-    let open = working.shards.values().filter(|shard| shard.changeable && !shard.gated);
+    let open = working.shards.values().filter(|shard| shard.changeable && !shard.full_head);
     let room = open.map(|shard| working.limits.room(shard.load)).sum();
     let need = working.short.iter().map(|short| short.count).sum();
     let shards = working.shards.iter().filter(|(_, shard)| shard.changeable).map(|(ordinal, shard)| {

@@ -87,7 +87,10 @@ impl Growth {
                 continue;
             }
             let (may_add, barrier) = if item.behind_gate {
-                (added == 0 && added_for_heads == 0 && growth_helps_heads(working, coming), Barrier::HeadGate)
+                // A head shrinks by itself at its next truncation, while a shard, once added, stays, so the whole
+                // room behind full heads is not rebuilt: they grow the replica by one shard at a time, and only when
+                // none is coming.
+                (added == 0 && added_for_heads == 0 && coming == 0, Barrier::HeadGate)
             } else {
                 (true, barrier)
             };
@@ -107,16 +110,6 @@ impl Growth {
         let lasting = self.without_room.values().find(|barrier| **barrier != Barrier::HeadGate);
         lasting.or(self.without_room.values().next()).copied()
     }
-}
-
-/// Whether to add a shard for targets that would have room if heads were smaller.
-///
-/// A head shrinks by itself at its next truncation, while a shard, once added, stays, so the whole room
-/// behind full heads is not rebuilt: they grow the replica by one shard at a time, and only when none is
-/// coming. And an empty shard with a full head shows that a new one would not help (its head is not
-/// filled by targets but, for example, by rules), so growing again would never end.
-fn growth_helps_heads(working: &Working<'_>, coming: usize) -> bool {
-    coming == 0 && !working.shards.values().any(|shard| shard.gated && shard.targets.is_empty())
 }
 
 /// Shards that are wished but cannot be used yet.

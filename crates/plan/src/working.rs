@@ -27,7 +27,9 @@ pub(crate) struct Working<'a> {
 /// One shard of the working assignment.
 pub(crate) struct Shard {
     pub(crate) changeable: bool,
-    /// Its head is too large to take more.
+    /// Its head is too large for more targets than it has.
+    pub(crate) full_head: bool,
+    /// It takes no more targets because of that.
     pub(crate) gated: bool,
     pub(crate) targets: BTreeMap<TargetHash, TargetState>,
     /// Everything it owns, targets in transfer included: what new targets have to fit beside.
@@ -67,9 +69,11 @@ impl<'a> Working<'a> {
                 continue;
             }
             let changeable = view.access == Access::Changeable;
+            let full_head = limits.gates(view.head_series);
             let shard = Shard {
                 changeable,
-                gated: limits.gates(view.head_series),
+                full_head,
+                gated: full_head,
                 targets: BTreeMap::new(),
                 load: SeriesCount::default(),
                 staying: SeriesCount::default(),
@@ -88,6 +92,14 @@ impl<'a> Working<'a> {
             }
         }
         working
+    }
+
+    /// Has shards without targets take some, however full their heads are: without samples a head is never truncated, and
+    /// they would be closed for ever.
+    pub(crate) fn open_empty(&mut self) {
+        for shard in self.shards.values_mut().filter(|shard| shard.targets.is_empty()) {
+            shard.gated = false;
+        }
     }
 
     /// The shards that hold the target, ascending.
@@ -198,16 +210,16 @@ impl<'a> Working<'a> {
     }
 
     /// The shard among the `allowed` ones for a new target of this size, none filled above `permille` of a
-    /// limit: the least loaded one, or the lowest ordinal where shards are to be packed. A target that
-    /// exceeds a limit by itself gets an empty shard, which its own load then closes for others.
+    /// limit: the least loaded one, or the lowest ordinal where shards are to be packed, those with full heads
+    /// last. A target that exceeds a limit by itself gets an empty shard, which its own load then closes for others.
     pub(crate) fn find_room(&self, count: SeriesCount, permille: u32, allowed: impl Fn(u32) -> bool) -> Option<u32> {
-        let mut open = self.shards.iter().filter(|(ordinal, shard)| {
+        let open = self.shards.iter().filter(|(ordinal, shard)| {
             allowed(**ordinal) && shard.changeable && !shard.gated && shard.room().takes(count, self.limits, permille)
         });
         let chosen = if self.packs() {
-            open.next()
+            open.min_by_key(|(ordinal, shard)| (shard.full_head, **ordinal))
         } else {
-            open.min_by_key(|(ordinal, shard)| (shard.weight, shard.targets.len(), **ordinal))
+            open.min_by_key(|(ordinal, shard)| (shard.full_head, shard.weight, shard.targets.len(), **ordinal))
         };
         chosen.map(|(ordinal, _)| *ordinal)
     }

@@ -125,10 +125,19 @@ fn limits() -> impl Strategy<Value = Limits> {
         )
 }
 
-/// The shards that accept new targets: read, in use, with room in the head.
+/// The shards with room: read, in use, their heads not full.
 fn open<'a>(snapshot: &'a Snapshot, limits: &'a Limits, plan: &'a Plan) -> impl Iterator<Item = &'a kvass_plan::PlannedShard> {
-    let gated = |ordinal: &u32| limits.max_series.is_some_and(|max| snapshot.shards[ordinal].head_series * 10 > max * 11);
-    plan.shards.iter().filter(move |(ordinal, _)| !gated(ordinal)).map(|(_, shard)| shard)
+    plan.shards.iter().filter(|(ordinal, _)| !full_head(&snapshot.shards[*ordinal], limits)).map(|(_, shard)| shard)
+}
+
+fn full_head(view: &ShardView, limits: &Limits) -> bool {
+    limits.max_series.is_some_and(|max| view.head_series * 10 > max * 11)
+}
+
+/// Shards with full heads that take targets all the same, as they have none.
+fn empty<'a>(snapshot: &'a Snapshot, limits: &'a Limits, plan: &'a Plan) -> impl Iterator<Item = &'a kvass_plan::PlannedShard> {
+    let empty = |view: &ShardView| full_head(view, limits) && view.targets.is_empty() && view.remembered.is_empty();
+    plan.shards.iter().filter(move |(ordinal, _)| empty(&snapshot.shards[*ordinal])).map(|(_, shard)| shard)
 }
 
 fn fits(load: SeriesCount, count: SeriesCount, limits: &Limits) -> bool {
@@ -181,7 +190,7 @@ proptest! {
             if oversized && is_last {
                 continue;
             }
-            for shard in open(&snapshot, &limits, &plan) {
+            for shard in open(&snapshot, &limits, &plan).chain(empty(&snapshot, &limits, &plan)) {
                 let room = if oversized { shard.targets.is_empty() } else { fits(shard.load, count, &limits) };
                 prop_assert!(!room, "{} ({:?}) would fit on {:?}", target, count, shard);
             }
