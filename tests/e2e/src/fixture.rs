@@ -50,6 +50,8 @@ pub(crate) enum Source {
     Kustomization(&'static str),
     /// The chart with a file of values, and the exporters of the demo.
     Chart(&'static str),
+    /// None: a story makes what it needs, in namespaces of these names.
+    Nothing(&'static [&'static str]),
 }
 
 /// The exporters' job in every fixture's configuration.
@@ -183,6 +185,15 @@ pub(crate) const DROPIN_V0_2: Fixture = Fixture {
 pub(crate) const DROPIN_V0_3: Fixture =
     Fixture { name: "tests/e2e/dropin/v0.3", source: Source::Kustomization("tests/e2e/dropin/v0.3"), ..DROPIN_V0_2 };
 
+/// An empty cluster.
+pub(crate) const NOTHING: Fixture = Fixture {
+    name: "no manifests",
+    source: Source::Nothing(&crate::discovery::NAMESPACES),
+    generators: 0,
+    replicas: &[],
+    ..DEMO
+};
+
 /// The exporters, where they are no part of the manifests.
 const EXPORTERS: &str = "deploy/demo/metrics.yaml";
 
@@ -198,6 +209,15 @@ fn is_access(document: &str) -> bool {
     kind == "ServiceAccount" || kind.contains("Role")
 }
 
+async fn gone(cluster: &Cluster, namespaces: &[&str]) -> anyhow::Result<()> {
+    until("namespaces deleted", Duration::from_secs(120), async || {
+        let left = cluster.namespaces().await?;
+        anyhow::ensure!(!left.keys().any(|name| namespaces.contains(&name.as_str())), "still there: {left:?}");
+        Ok(())
+    })
+    .await
+}
+
 impl Fixture {
     /// Applies everything, the control last, and waits until the exporters and the control are ready.
     pub(crate) async fn up(&self, cluster: &Cluster) -> anyhow::Result<()> {
@@ -206,6 +226,7 @@ impl Fixture {
             cluster.kubectl(self.namespace, &["create", "-f", &cluster.file(NAMESPACE).display().to_string()]).await?;
         }
         match &self.source {
+            Source::Nothing(_) => return Ok(()),
             Source::Files(folder, files) => {
                 for file in *files {
                     let path = cluster.file(folder).join(file);
@@ -236,8 +257,15 @@ impl Fixture {
         const DELETE: &[&str] = &["delete", "--ignore-not-found", "--wait=false"];
         let delete =
             async |more: &[&str], input: &str| cluster.kubectl_with(self.namespace, &[DELETE, more].concat(), input).await;
-        if let Source::Chart(_) = self.source {
-            cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
+        match self.source {
+            Source::Nothing(namespaces) => {
+                delete(&[&["namespaces"], namespaces].concat(), "").await?;
+                return gone(cluster, namespaces).await;
+            }
+            Source::Chart(_) => {
+                cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
+            }
+            Source::Files(..) | Source::Kustomization(_) => {}
         }
         let manifests = self.manifests(cluster).await?;
         let manifests = [manifests, self.control_manifest()].join(DOCUMENT);
@@ -275,6 +303,7 @@ impl Fixture {
             }
             Source::Kustomization(folder) => self.render(cluster, folder).await,
             Source::Chart(_) => std::fs::read_to_string(cluster.file(EXPORTERS)).context(EXPORTERS),
+            Source::Nothing(_) => Ok(String::new()),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod collect;
+mod discovery;
 mod environment;
 mod excused;
 mod fixture;

@@ -119,6 +119,20 @@ impl Cluster {
         Ok(body)
     }
 
+    /// Sends a change of an object, of the kind that the content type says.
+    pub(crate) async fn patch(&self, path: String, content_type: &str, change: Value) -> anyhow::Result<()> {
+        let request = self.inner.http.patch(format!("{}{path}", self.inner.api));
+        let answer = request.header("content-type", content_type).body(change.to_string()).send().await?;
+        accepted("PATCH", &path, answer).await.with_context(|| change.to_string())
+    }
+
+    /// Deletes an object without grace; one that is not there is no error.
+    pub(crate) async fn delete_now(&self, path: &str) -> anyhow::Result<()> {
+        let url = format!("{}{path}?gracePeriodSeconds=0", self.inner.api);
+        let answer = self.inner.http.delete(url).send().await?;
+        if answer.status() == reqwest::StatusCode::NOT_FOUND { Ok(()) } else { accepted("DELETE", path, answer).await }
+    }
+
     /// Asks a pod: directly where pods can be reached, else through the API server.
     pub(crate) async fn ask(&self, pod: &Pod, port: u16, path: &str) -> anyhow::Result<String> {
         self.ask_with(pod, port, path, &[]).await
@@ -148,6 +162,13 @@ impl Cluster {
         let mut answer: Value = serde_json::from_str(&text).with_context(|| format!("{}:{port}{path}: not JSON", pod.name))?;
         Ok(answer["data"].take())
     }
+}
+
+async fn accepted(method: &str, path: &str, answer: reqwest::Response) -> anyhow::Result<()> {
+    let status = answer.status();
+    let text = answer.text().await.unwrap_or_default();
+    anyhow::ensure!(status.is_success(), "{method} {path}: {status}: {text}");
+    Ok(())
 }
 
 async fn run(command: &mut Command, input: &str) -> anyhow::Result<String> {

@@ -3,6 +3,7 @@
 mod absence;
 mod chart;
 mod config_change;
+mod discovery;
 mod disruptions;
 mod dropin;
 mod growth;
@@ -25,7 +26,7 @@ use crate::{
     cluster::{Cluster, dump},
     collect::Collector,
     fixture::{
-        CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DEMO_VMAGENT, DROPIN_V0_1, DROPIN_V0_2, DROPIN_V0_3, Extra, Fixture,
+        CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DEMO_VMAGENT, DROPIN_V0_1, DROPIN_V0_2, DROPIN_V0_3, Extra, Fixture, NOTHING,
         PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
     },
     flows::Flows,
@@ -266,6 +267,14 @@ const STORIES: &[Story] = &[
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(network::tell(stage)),
+    },
+    Story {
+        letter: "k",
+        title: "discovery as in Prometheus",
+        on: &NOTHING,
+        short: true,
+        needs_machine: true,
+        tell: |stage| Box::pin(discovery::tell(stage)),
     },
     // Behind all permissions: what the original grants is less than what is asked for.
     Story {
