@@ -21,7 +21,7 @@ fingerprint() { { GOTOOLCHAIN=local go version; cat go.mod go.sum module.sh; cat
 
 # build_module NAME: a subshell, as each module.sh sets variables of its own.
 build_module() (
-  programs=() packages=() tags='' ldflags=''
+  programs=() packages=() files=() tags='' ldflags=''
   cd "$MODULES/$1" || die "no module '$1' in tests/e2e/modules"
   # shellcheck source=/dev/null
   . ./module.sh
@@ -30,6 +30,7 @@ build_module() (
   for program in "${programs[@]}"; do
     [ -x "$BIN/$program" ] && [ "$(cat "$BIN/.$program.from" 2>/dev/null)" = "$want" ] || up_to_date=no
   done
+  for file in "${files[@]}"; do [ -s "$BIN/${file##*:}" ] || up_to_date=no; done
   if [ $up_to_date = yes ]; then
     say "$1: up to date"
     exit 0
@@ -45,6 +46,12 @@ build_module() (
   for program in "${programs[@]}"; do
     mv "$out/$program" "$BIN/$program"
     echo "$want" > "$BIN/.$program.from"
+  done
+  # MODULE:PATH:NAME, files of a module as they are.
+  for file in "${files[@]}"; do
+    from=$(GOTOOLCHAIN=local go list -mod=readonly -m -f '{{.Dir}}' "${file%%:*}")
+    file=${file#*:}
+    install -m 0644 "$from/${file%%:*}" "$BIN/${file##*:}"
   done
   say "$1: ${programs[*]} built in $((SECONDS - start)) s"
 )

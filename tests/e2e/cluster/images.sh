@@ -70,7 +70,9 @@ images() {
   image thanos.tar quay.io/thanos/thanos:v0.42.4 "$env"',"User":"1001","Entrypoint":["/bin/thanos"]' \
     "$BIN/thanos:/bin/thanos" "$authorities:$authorities"
   # Not part of every run: cluster.sh build operator vmagent.
-  if [ -x "$BIN/prometheus-config-reloader" ]; then
+  if [ -x "$BIN/operator" ]; then
+    image operator.tar quay.io/prometheus-operator/prometheus-operator:v0.93.1 \
+      "$env"',"User":"65534","Entrypoint":["/bin/operator"]' "$BIN/operator:/bin/operator" "$authorities:$authorities"
     image config-reloader.tar quay.io/prometheus-operator/prometheus-config-reloader:v0.93.1 \
       "$env"',"User":"65534","Entrypoint":["/bin/prometheus-config-reloader"]' "$BIN/prometheus-config-reloader:/bin/prometheus-config-reloader"
   fi

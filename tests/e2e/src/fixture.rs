@@ -1,5 +1,7 @@
 //! What a story is told on: manifests of this checkout, and where to look in what they make.
 
+mod operator;
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -50,6 +52,8 @@ pub(crate) enum Source {
     Kustomization(&'static str),
     /// The chart with a file of values, and the exporters of the demo.
     Chart(&'static str),
+    /// A kustomization that wants the Prometheus Operator.
+    Operator(&'static str),
     /// None: a story makes what it needs, in namespaces of these names.
     Nothing(&'static [&'static str]),
 }
@@ -185,6 +189,15 @@ pub(crate) const DROPIN_V0_2: Fixture = Fixture {
 pub(crate) const DROPIN_V0_3: Fixture =
     Fixture { name: "tests/e2e/dropin/v0.3", source: Source::Kustomization("tests/e2e/dropin/v0.3"), ..DROPIN_V0_2 };
 
+/// deploy/operator made small and quick, beside the Operator.
+pub(crate) const OPERATOR: Fixture = Fixture {
+    name: "tests/e2e/overlays/operator",
+    source: Source::Operator("tests/e2e/overlays/operator"),
+    replicas: &["kvass-shard"],
+    extra: Some(Extra { program: "operator", module: "operator" }),
+    ..PRODUCTION_REPLICAS
+};
+
 /// An empty cluster.
 pub(crate) const NOTHING: Fixture = Fixture {
     name: "no manifests",
@@ -227,6 +240,11 @@ impl Fixture {
         }
         match &self.source {
             Source::Nothing(_) => return Ok(()),
+            Source::Operator(folder) => {
+                operator::up(cluster).await?;
+                let rendered = self.render(cluster, folder).await?;
+                cluster.kubectl_with(self.namespace, &["create", "-f", "-"], &rendered).await?;
+            }
             Source::Files(folder, files) => {
                 for file in *files {
                     let path = cluster.file(folder).join(file);
@@ -265,13 +283,16 @@ impl Fixture {
             Source::Chart(_) => {
                 cluster.helm(&["uninstall", "kvass", "--namespace", self.namespace, "--ignore-not-found"]).await?;
             }
-            Source::Files(..) | Source::Kustomization(_) => {}
+            Source::Files(..) | Source::Kustomization(_) | Source::Operator(_) => {}
         }
         let manifests = self.manifests(cluster).await?;
         let manifests = [manifests, self.control_manifest()].join(DOCUMENT);
         // Whoever loses its permissions before it ends is refused a call, which looks as if they were too few.
         let (access, rest): (Vec<&str>, Vec<&str>) = manifests.split(DOCUMENT).partition(|document| is_access(document));
         delete(&["-f", "-"], &rest.join(DOCUMENT)).await?;
+        if let Source::Operator(_) = self.source {
+            operator::down(cluster, self.namespace).await?;
+        }
         delete(&["persistentvolumeclaims", "--all"], "").await?;
         until("pods deleted", Duration::from_secs(180), async || {
             let pods = cluster.pods(self.namespace).await?;
@@ -301,7 +322,7 @@ impl Fixture {
                     files.iter().map(|file| std::fs::read_to_string(cluster.file(folder).join(file))).collect();
                 Ok(texts.with_context(|| (*folder).to_owned())?.join(DOCUMENT))
             }
-            Source::Kustomization(folder) => self.render(cluster, folder).await,
+            Source::Kustomization(folder) | Source::Operator(folder) => self.render(cluster, folder).await,
             Source::Chart(_) => std::fs::read_to_string(cluster.file(EXPORTERS)).context(EXPORTERS),
             Source::Nothing(_) => Ok(String::new()),
         }

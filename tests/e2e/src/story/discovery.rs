@@ -15,7 +15,8 @@ use crate::{
 /// Objects and changes follow from it.
 const SEED: u64 = 20_240_229;
 
-/// How soon after the last change all is equal to what a Prometheus discovers that has just started.
+/// How soon after the last change all is equal to what a Prometheus discovers that has just become ready. It publishes
+/// what it discovers every 5 s.
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Prometheus does not wait for replica sets and jobs with these, so that its first groups may lack them: they are
@@ -62,12 +63,10 @@ async fn acts(stage: &mut Stage, world: &mut World) -> anyhow::Result<()> {
 
 /// Compares with a Prometheus that starts now, and so knows nothing but what is there.
 async fn compare(stage: &mut Stage, world: &World, coordinator: &Server, after: &str) -> anyhow::Result<()> {
-    let quiet = Instant::now();
     let cluster = stage.cluster.clone();
     let judge = Server::prometheus(&cluster, 19_190).await?;
-    let result = equal(coordinator, &judge, quiet, |job| !TOUCHED.contains(&job)).await;
+    let result = equal(coordinator, &judge, LIMIT, |job| !TOUCHED.contains(&job)).await;
     note(stage, &format!("{after}: the same as Prometheus within {} s", LIMIT.as_secs()), result);
-    let touched = Instant::now();
     let paths = ["endpoints", "endpointslices"].map(|plural| world.paths(plural)).concat();
     let touch = json!({"metadata": {"annotations": {"touched": after}}});
     stream::iter(paths)
@@ -75,7 +74,7 @@ async fn compare(stage: &mut Stage, world: &World, coordinator: &Server, after: 
         .buffer_unordered(8)
         .try_collect::<()>()
         .await?;
-    let result = equal(coordinator, &judge, touched, |job| TOUCHED.contains(&job)).await;
+    let result = equal(coordinator, &judge, 2 * LIMIT, |job| TOUCHED.contains(&job)).await;
     note(stage, &format!("{after}: deployments, jobs and cron jobs of endpoints, too"), result);
     Ok(())
 }
@@ -86,7 +85,8 @@ fn note(stage: &mut Stage, expected: &str, result: Result<String, String>) {
 }
 
 /// Waits until both have the same, as often, and something of each job.
-async fn equal(coordinator: &Server, judge: &Server, since: Instant, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
+async fn equal(coordinator: &Server, judge: &Server, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
+    let since = Instant::now();
     loop {
         let both = async {
             let of = async |server: &Server| Ok::<Discovered, anyhow::Error>(server.discovered().await?.jobs(&wanted));
@@ -103,7 +103,7 @@ async fn equal(coordinator: &Server, judge: &Server, since: Instant, wanted: imp
             },
             Err(error) => vec![format!("{error:#}")],
         };
-        if since.elapsed() > LIMIT {
+        if since.elapsed() > limit {
             return Err(differences.join("; "));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -10,6 +10,7 @@ mod growth;
 mod leader;
 mod manifests;
 mod network;
+mod operator;
 mod permissions;
 mod placement;
 mod replicas;
@@ -27,7 +28,7 @@ use crate::{
     collect::Collector,
     fixture::{
         CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DEMO_VMAGENT, DROPIN_V0_1, DROPIN_V0_2, DROPIN_V0_3, Extra, Fixture, NOTHING,
-        PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
+        OPERATOR, PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
     },
     flows::Flows,
     report::{Outcome, Report},
@@ -267,6 +268,14 @@ const STORIES: &[Story] = &[
         short: true,
         needs_machine: true,
         tell: |stage| Box::pin(network::tell(stage)),
+    },
+    Story {
+        letter: "o",
+        title: "monitors of the Prometheus Operator",
+        on: &OPERATOR,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(operator::tell(stage)),
     },
     Story {
         letter: "k",
