@@ -169,7 +169,38 @@ struct BuildInfo {
 }
 
 async fn prometheus_line(client: &ShardClient) -> Option<PrometheusLine> {
-    let build: BuildInfo = client.get("/api/v1/status/buildinfo").await.ok()?;
+    let build: BuildInfo = match client.get("/api/v1/status/buildinfo").await {
+        Ok(build) => build,
+        // vmagent, which logs a warning each time.
+        Err(ClientError::Refused { status, .. }) if status.is_client_error() => return Some(PrometheusLine::V2),
+        Err(_) => return None,
+    };
     let major: u32 = build.version.split('.').next()?.parse().ok()?;
     Some(if major >= 3 { PrometheusLine::V3 } else { PrometheusLine::V2 })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, http::StatusCode, routing::get};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn rules_of_a_shard() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for (status, version, expected) in [
+            (StatusCode::OK, "2.42.0", Some(PrometheusLine::V2)),
+            (StatusCode::OK, "3.16.0", Some(PrometheusLine::V3)),
+            (StatusCode::BAD_REQUEST, "", Some(PrometheusLine::V2)),
+            (StatusCode::SERVICE_UNAVAILABLE, "", None),
+        ] {
+            let body = format!(r#"{{"status":"success","data":{{"version":"{version}"}}}}"#);
+            let router = Router::new().route("/api/v1/status/buildinfo", get(async move || (status, body)));
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            let client = ShardClient::new(&url, kvass_api::http_client(Duration::from_secs(5)).unwrap());
+            assert_eq!(prometheus_line(&client).await, expected, "{status} {version}");
+        }
+    }
 }
