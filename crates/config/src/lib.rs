@@ -5,6 +5,7 @@
 //! Prometheus knows (`schema`), typed values are read from it (`decode`), and edits of the same tree yield what a shard
 //! or a reader of the API gets. The caller reads files and the environment; only [`glob()`] looks at the file system.
 
+mod cloud_config;
 mod config;
 mod cursor;
 mod decode;
@@ -25,6 +26,10 @@ mod target_groups;
 mod url_text;
 mod yaml;
 
+pub use cloud_config::{
+    CloudApi, DigitalOceanRole, DigitalOceanSdConfig, HetznerRole, HetznerSdConfig, LinodeSdConfig, ScalewayRole,
+    ScalewaySdConfig, VultrSdConfig,
+};
 pub use config::{Config, IncludedFiles, LoadContext};
 pub use error::ConfigError;
 pub use hash::{ConfigHash, hash_of_text};

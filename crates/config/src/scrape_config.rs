@@ -4,8 +4,8 @@ use kvass_model::{Params, TargetGroup};
 use kvass_relabel::RelabelConfig;
 
 use crate::{
-    ConsulSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, HttpClientConfig, MarathonSdConfig,
-    NomadSdConfig, PuppetDbSdConfig,
+    ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, HetznerSdConfig,
+    HttpClientConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
 };
 
 /// The typed view of one entry of `scrape_configs`: what kvass itself acts on, globals and defaults
@@ -92,6 +92,16 @@ pub enum SdConfig {
     Marathon(MarathonSdConfig),
     /// One entry of `puppetdb_sd_configs`.
     PuppetDb(PuppetDbSdConfig),
+    /// One entry of `digitalocean_sd_configs`.
+    DigitalOcean(DigitalOceanSdConfig),
+    /// One entry of `hetzner_sd_configs`.
+    Hetzner(HetznerSdConfig),
+    /// One entry of `linode_sd_configs`.
+    Linode(LinodeSdConfig),
+    /// One entry of `vultr_sd_configs`.
+    Vultr(VultrSdConfig),
+    /// One entry of `scaleway_sd_configs`.
+    Scaleway(ScalewaySdConfig),
     /// A mechanism that Prometheus knows and kvass has no code for yet; holds the key, for example
     /// `kuma_sd_configs`.
     Unsupported(String),

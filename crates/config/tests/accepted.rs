@@ -8,8 +8,8 @@ use std::{path::PathBuf, time::Duration};
 
 use common::{data, load, load_as, load_with, names};
 use kvass_config::{
-    AttachMetadata, Authorization, BasicAuth, Config, DnsRecord, DockerSwarmRole, FileSdConfig, HttpClientConfig, KubernetesRole,
-    ScrapeConfig, SdConfig, Secret, SecretSource,
+    AttachMetadata, Authorization, BasicAuth, Config, DigitalOceanRole, DnsRecord, DockerSwarmRole, FileSdConfig, HetznerRole,
+    HttpClientConfig, KubernetesRole, ScalewayRole, ScrapeConfig, SdConfig, Secret, SecretSource,
 };
 use kvass_model::{
     Labels,
@@ -226,6 +226,11 @@ fn mechanisms() {
         SdConfig::Eureka(eureka),
         SdConfig::Marathon(marathon),
         SdConfig::PuppetDb(puppetdb),
+        SdConfig::DigitalOcean(digitalocean),
+        SdConfig::Hetzner(hetzner),
+        SdConfig::Linode(linode),
+        SdConfig::Vultr(vultr),
+        SdConfig::Scaleway(scaleway),
     ] = &job(&config, "defaults").service_discovery[..]
     else {
         panic!("{:?}", job(&config, "defaults").service_discovery)
@@ -243,6 +248,12 @@ fn mechanisms() {
     assert_eq!((eureka.server.as_str(), eureka.refresh_interval), ("http://eureka:8761/eureka", seconds(30)));
     assert_eq!((marathon.auth_token.as_ref(), marathon.refresh_interval), (None, seconds(30)));
     assert_eq!((puppetdb.include_parameters, puppetdb.port, puppetdb.refresh_interval), (false, 80, seconds(60)));
+    assert_eq!((digitalocean.role, digitalocean.api.port), (DigitalOceanRole::Droplets, 80));
+    assert_eq!((hetzner.role, hetzner.api.refresh_interval), (HetznerRole::Robot, seconds(60)));
+    assert_eq!((linode.region.as_str(), linode.tag_separator.as_str()), ("", ","));
+    assert_eq!(vultr.api, linode.api);
+    assert_eq!((scaleway.role, scaleway.zone.as_str()), (ScalewayRole::Instance, "fr-par-1"));
+    assert_eq!(scaleway.api_url, "https://api.scaleway.com");
 
     let [
         SdConfig::Dns(dns),
@@ -254,6 +265,11 @@ fn mechanisms() {
         SdConfig::Eureka(eureka),
         SdConfig::Marathon(marathon),
         SdConfig::PuppetDb(puppetdb),
+        SdConfig::DigitalOcean(digitalocean),
+        SdConfig::Hetzner(hetzner),
+        SdConfig::Linode(linode),
+        SdConfig::Vultr(vultr),
+        SdConfig::Scaleway(scaleway),
     ] = &job(&config, "everything").service_discovery[..]
     else {
         panic!("{:?}", job(&config, "everything").service_discovery)
@@ -275,6 +291,12 @@ fn mechanisms() {
     assert!(!eureka.http.follow_redirects);
     assert_eq!(marathon.auth_token, Some(file("token")));
     assert!(puppetdb.include_parameters);
+    assert_eq!((digitalocean.role, digitalocean.api.port), (DigitalOceanRole::Databases, 9));
+    assert!(digitalocean.api.http.authorization.is_some());
+    assert_eq!((hetzner.role, hetzner.label_selector.as_str()), (HetznerRole::Hcloud, "a=b"));
+    assert_eq!((linode.region.as_str(), linode.tag_separator.as_str(), vultr.api.port), ("us-east", ";", 1));
+    assert_eq!((scaleway.role, &scaleway.secret_key), (ScalewayRole::Baremetal, &file("key")));
+    assert_eq!((scaleway.name_filter.as_str(), scaleway.tags_filter.len()), ("n", 2));
 }
 
 #[test]

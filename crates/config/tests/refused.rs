@@ -38,6 +38,11 @@ const REFUSED: &[(&str, PrometheusLine, &str)] = &[
     ("consul_server_blank", V2, r#"3:32: scrape_configs[0].consul_sd_configs[0].server: " ": expected host:port or a URL"#),
     ("consul_token_twice", V2, "3:31: scrape_configs[0].consul_sd_configs[0].token: cannot be combined with authorization"),
     ("consul_unknown_key", V2, "3:24: scrape_configs[0].consul_sd_configs[0].service: unknown key, did you mean services?"),
+    (
+        "digitalocean_role",
+        V2,
+        r#"3:36: scrape_configs[0].digitalocean_sd_configs[0].role: "droplet": expected one of droplets, databases"#,
+    ),
     ("dns_names", V2, "3:28: scrape_configs[0].dns_sd_configs[0].names: expected at least one name"),
     ("dns_port", V2, "3:20: scrape_configs[0].dns_sd_configs[0].port: is required unless the type is SRV"),
     ("dns_port_text", V2, r#"3:48: scrape_configs[0].dns_sd_configs[0].port: "x": expected a whole number"#),
@@ -112,6 +117,7 @@ const REFUSED: &[(&str, PrometheusLine, &str)] = &[
         "3:26: global.external_labels.a-b: expected the key to be a label name of letters, digits and _",
     ),
     ("global_timeout", V2, r#"1:47: global.scrape_timeout: "6s": expected at most the scrape interval"#),
+    ("hetzner_role", V2, "3:24: scrape_configs[0].hetzner_sd_configs[0].role: expected one of robot, hcloud"),
     ("http_authorization_and_bearer", V2, "4:22: scrape_configs[0].bearer_token_file: cannot be combined with authorization"),
     (
         "http_authorization_basic",
@@ -232,6 +238,11 @@ const REFUSED: &[(&str, PrometheusLine, &str)] = &[
         r#"3:58: scrape_configs[0].kubernetes_sd_configs[0].selectors[0].role: "service": expected one of pod, node under role pod"#,
     ),
     ("k8s_selector_twice", V2, r#"3:71: scrape_configs[0].kubernetes_sd_configs[0].selectors[1].role: "pod": given twice"#),
+    (
+        "linode_unknown_key",
+        V2,
+        "3:24: scrape_configs[0].linode_sd_configs[0].tag_seperator: unknown key, did you mean tag_separator?",
+    ),
     ("list_is_scalar", V2, "4:20: scrape_configs[0].relabel_configs[0].source_labels: expected a list, found a scalar"),
     ("marathon_servers", V2, r#"3:35: scrape_configs[0].marathon_sd_configs[0].servers: "": expected at least one URL"#),
     (
@@ -295,6 +306,15 @@ const REFUSED: &[(&str, PrometheusLine, &str)] = &[
     ("root_list", V2, "1:1: expected a mapping, found a list"),
     ("root_scalar", V2, "1:1: expected a mapping, found a scalar"),
     ("rule_file_pattern", V2, r#"1:14: rule_files[0]: "rules/*/a.yml": expected a path with * in its last segment only"#),
+    (
+        "scaleway_access_key",
+        V2,
+        r#"3:154: scrape_configs[0].scaleway_sd_configs[0].access_key: "x": expected SCW and 17 capital letters or digits"#,
+    ),
+    ("scaleway_project", V2, "3:25: scrape_configs[0].scaleway_sd_configs[0].project_id: is required"),
+    ("scaleway_secret", V2, "3:25: scrape_configs[0].scaleway_sd_configs[0].secret_key: is required, or secret_key_file"),
+    ("scaleway_secret_form", V2, "3:104: scrape_configs[0].scaleway_sd_configs[0].secret_key: expected a UUID"),
+    ("scaleway_zone", V2, r#"3:152: scrape_configs[0].scaleway_sd_configs[0].zone: "paris": expected a zone such as fr-par-1"#),
     ("scrape_file_pattern", V2, r#"1:23: scrape_config_files[0]: "a/*/b": expected a path with * in its last segment only"#),
     ("secret_is_list", V2, "3:17: scrape_configs[0].bearer_token: expected text, found a list"),
     ("section_is_scalar", V2, "3:18: scrape_configs[0].authorization: expected a mapping, found a scalar"),

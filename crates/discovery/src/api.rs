@@ -17,7 +17,6 @@ use url::Url;
 use crate::{manager::DiscoveryOptions, refresh::RefreshError, unix_socket};
 
 /// No service is asked for more pages than this: one that never names its last page would keep us busy for ever.
-#[allow(dead_code)]
 pub(crate) const MOST_PAGES: usize = 10_000;
 
 /// One service: where it is, how it is reached, how long it may take.
@@ -93,6 +92,12 @@ impl Api {
         reply.json().map_err(|error| wrap("GET", path, error))
     }
 
+    /// As [`Api::json`], of an object.
+    pub(crate) async fn object<T: DeserializeOwned>(&self, path: &str) -> Result<T, RefreshError> {
+        let reply = self.get(path).await?;
+        reply.object().map_err(|error| wrap("GET", path, error))
+    }
+
     /// GET; any status but 2xx is an error.
     pub(crate) async fn get(&self, path: &str) -> Result<Reply, RefreshError> {
         let reply = self.exchange("GET", path, None).await.and_then(Reply::success);
@@ -158,6 +163,14 @@ impl Reply {
         value
             .and_then(serde_json::from_value)
             .map_err(|error| RefreshError::Body(format!("body is not the JSON expected here: {error}")))
+    }
+
+    /// As [`Reply::json`], of an object. Anything else could pass for one that lacks all members, an empty list above all.
+    pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T, RefreshError> {
+        match self.body.trim_ascii_start().first() {
+            Some(b'{') => self.json(),
+            _ => Err(RefreshError::Body("body is not the JSON expected here: it is no object".to_owned())),
+        }
     }
 
     /// The header's value, empty if there is none or it is no text.
@@ -265,6 +278,23 @@ mod tests {
     fn masking() {
         assert_eq!(masked("http://u:secret@h/p"), "http://u:xxxxx@h/p");
         assert_eq!(masked("http://h/p"), "http://h/p");
+    }
+
+    #[test]
+    fn nulls_and_objects() {
+        #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(default)]
+        struct Thing {
+            name: String,
+            parts: Vec<Thing>,
+        }
+        let reply = |body: &str| Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into() };
+        let thing: Thing = reply(r#" {"name": null, "parts": [{"name": "a", "parts": null, "more": [null]}]}"#).object().unwrap();
+        assert_eq!((thing.name.as_str(), thing.parts.len(), thing.parts[0].name.as_str()), ("", 1, "a"));
+        for bad in ["[]", "null", "", "1", "{", r#"{"name": 1}"#] {
+            let error = reply(bad).object::<Thing>().unwrap_err().to_string();
+            assert!(error.starts_with("body is not the JSON expected here: "), "{bad}: {error}");
+        }
     }
 
     #[tokio::test]

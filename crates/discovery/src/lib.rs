@@ -6,6 +6,7 @@
 mod address;
 mod api;
 mod backoff;
+mod clouds;
 mod consul;
 mod dns;
 mod docker;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    consul, dns, docker, eureka,
+    clouds, consul, dns, docker, eureka,
     feed::{Feed, lock},
     file, http,
     kubernetes::{self, WatchPool},
@@ -197,6 +197,11 @@ impl Shared {
             SdConfig::Eureka(config) => Some(Task::spawn(eureka::run(config, self.options.clone(), to))),
             SdConfig::Marathon(config) => Some(Task::spawn(marathon::run(config, self.options.clone(), to))),
             SdConfig::PuppetDb(config) => Some(Task::spawn(puppetdb::run(config, self.options.clone(), to))),
+            SdConfig::DigitalOcean(config) => Some(Task::spawn(clouds::run_digitalocean(config, self.options.clone(), to))),
+            SdConfig::Hetzner(config) => Some(Task::spawn(clouds::run_hetzner(config, self.options.clone(), to))),
+            SdConfig::Linode(config) => Some(Task::spawn(clouds::run_linode(config, self.options.clone(), to))),
+            SdConfig::Vultr(config) => Some(Task::spawn(clouds::run_vultr(config, self.options.clone(), to))),
+            SdConfig::Scaleway(config) => Some(Task::spawn(clouds::run_scaleway(config, self.options.clone(), to))),
             SdConfig::Unsupported(_) => None,
         };
         Arc::new(Discoverer { section: section.clone(), feed, _task: task })

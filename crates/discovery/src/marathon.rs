@@ -51,7 +51,7 @@ impl Mechanism for Marathon {
     async fn refresh(&mut self) -> Result<Findings, RefreshError> {
         let server = &self.servers[self.next % self.servers.len()];
         self.next = self.next.wrapping_add(1);
-        let apps: Apps = server.json("/v2/apps/?embed=apps.tasks").await?;
+        let apps: Apps = server.object("/v2/apps/?embed=apps.tasks").await?;
         Ok(apps.apps.into_iter().map(group).collect::<Vec<_>>().into())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    http,
+    clouds, http,
     service_discovery::{refresh_interval, required},
 };
 use crate::{
@@ -23,25 +23,25 @@ pub(super) fn section(key: &str, cursor: Cursor<'_>) -> Result<Option<SdConfig>,
         "eureka_sd_configs" => SdConfig::Eureka(eureka(cursor)?),
         "marathon_sd_configs" => SdConfig::Marathon(marathon(cursor)?),
         "puppetdb_sd_configs" => SdConfig::PuppetDb(puppetdb(cursor)?),
-        _ => return Ok(None),
+        _ => return clouds::section(key, cursor),
     }))
 }
 
-fn seconds(cursor: Cursor<'_>, default: u64) -> Result<Duration, ConfigError> {
+pub(super) fn seconds(cursor: Cursor<'_>, default: u64) -> Result<Duration, ConfigError> {
     refresh_interval(cursor, Duration::from_secs(default))
 }
 
-fn text(cursor: Cursor<'_>, key: &str, default: &str) -> String {
+pub(super) fn text(cursor: Cursor<'_>, key: &str, default: &str) -> String {
     cursor.text(key).unwrap_or(default).to_owned()
 }
 
 /// The port of targets for which the service knows none.
-fn port(cursor: Cursor<'_>) -> i64 {
+pub(super) fn port(cursor: Cursor<'_>) -> i64 {
     cursor.integer("port").unwrap_or(80)
 }
 
 /// The meaning of the word under `key`.
-fn word<T: Copy>(cursor: Cursor<'_>, key: &str, default: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
+pub(super) fn word<T: Copy>(cursor: Cursor<'_>, key: &str, default: &str, words: &[(&str, T)]) -> Result<T, ConfigError> {
     let given = cursor.text(key).unwrap_or(default);
     words.iter().find(|(word, _)| *word == given).map(|(_, meaning)| *meaning).ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();

@@ -2,6 +2,7 @@
 
 mod accept;
 mod alerting;
+mod clouds;
 mod global;
 mod http;
 mod job;

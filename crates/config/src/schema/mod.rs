@@ -4,6 +4,7 @@
 //! and finding the secrets.
 
 mod check;
+mod clouds;
 mod http;
 mod job;
 mod main;

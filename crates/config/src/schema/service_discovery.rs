@@ -1,4 +1,4 @@
-use super::{Kind, Schema, http, mechanisms};
+use super::{Kind, Schema, clouds, http, mechanisms};
 
 /// The discovery sections of a job or an Alertmanager.
 pub(super) static SERVICE_DISCOVERY: Schema = Schema::strict(
@@ -10,7 +10,7 @@ pub(super) static SERVICE_DISCOVERY: Schema = Schema::strict(
         ("aws_sd_configs", OTHER),
         ("azure_sd_configs", Kind::PathsAsGiven(&OTHER)),
         ("consul_sd_configs", Kind::List(&Kind::Section(&mechanisms::CONSUL))),
-        ("digitalocean_sd_configs", OTHER),
+        ("digitalocean_sd_configs", Kind::List(&Kind::Section(&clouds::DIGITALOCEAN))),
         ("dns_sd_configs", Kind::List(&Kind::Section(&mechanisms::DNS))),
         ("docker_sd_configs", Kind::List(&Kind::Section(&mechanisms::DOCKER))),
         ("dockerswarm_sd_configs", Kind::List(&Kind::Section(&mechanisms::DOCKER_SWARM))),
@@ -19,11 +19,11 @@ pub(super) static SERVICE_DISCOVERY: Schema = Schema::strict(
         ("elasticache_sd_configs", OTHER),
         ("eureka_sd_configs", Kind::List(&Kind::Section(&mechanisms::EUREKA))),
         ("gce_sd_configs", OTHER),
-        ("hetzner_sd_configs", OTHER),
+        ("hetzner_sd_configs", Kind::List(&Kind::Section(&clouds::HETZNER))),
         ("ionos_sd_configs", OTHER),
         ("kuma_sd_configs", OTHER),
         ("lightsail_sd_configs", OTHER),
-        ("linode_sd_configs", OTHER),
+        ("linode_sd_configs", Kind::List(&Kind::Section(&clouds::LINODE))),
         ("marathon_sd_configs", Kind::List(&Kind::Section(&mechanisms::MARATHON))),
         ("msk_sd_configs", OTHER),
         ("nerve_sd_configs", OTHER),
@@ -34,12 +34,12 @@ pub(super) static SERVICE_DISCOVERY: Schema = Schema::strict(
         ("ovhcloud_sd_configs", OTHER),
         ("puppetdb_sd_configs", Kind::List(&Kind::Section(&mechanisms::PUPPETDB))),
         ("rds_sd_configs", OTHER),
-        ("scaleway_sd_configs", OTHER),
+        ("scaleway_sd_configs", Kind::List(&Kind::Section(&clouds::SCALEWAY))),
         ("serverset_sd_configs", OTHER),
         ("stackit_sd_configs", OTHER),
         ("triton_sd_configs", OTHER),
         ("uyuni_sd_configs", OTHER),
-        ("vultr_sd_configs", OTHER),
+        ("vultr_sd_configs", Kind::List(&Kind::Section(&clouds::VULTR))),
     ],
     &[],
 );

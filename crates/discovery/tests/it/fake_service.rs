@@ -85,6 +85,7 @@ impl IntoResponse for Reply {
 pub(crate) struct FakeService {
     /// `http://127.0.0.1:port`.
     pub(crate) url: String,
+    pub(crate) router: Router,
     requests: Arc<Mutex<Vec<Request>>>,
     /// By path, or by path and query where that is told apart.
     routes: Arc<Mutex<BTreeMap<String, Reply>>>,
@@ -127,8 +128,9 @@ impl FakeService {
         let router = router(Arc::clone(&requests), handler);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        FakeService { url, requests, routes }
+        let serving = router.clone();
+        tokio::spawn(async move { axum::serve(listener, serving).await });
+        FakeService { url, router, requests, routes }
     }
 
     /// Answers this from now on.

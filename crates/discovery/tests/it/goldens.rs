@@ -17,10 +17,13 @@ use serde_json::Value;
 use crate::{
     common::until,
     fake_service::{FakeService, Reply, discover},
+    impostor::Impostor,
 };
 
 /// Stands for host and port of the service.
 const SERVER: &str = "$SERVER";
+/// Stands for the settings that make the service answer in a cloud provider's place.
+const CLOUD: &str = "$CLOUD";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,7 +65,8 @@ fn cases() -> Vec<(String, Case)> {
     cases
 }
 
-async fn serve(case: &Case) -> FakeService {
+/// The service, and the section that leads to it.
+async fn serve(case: &Case) -> (FakeService, Impostor, String) {
     let service = FakeService::start([]).await;
     for (path, reply) in &case.replies {
         let body = match &reply.body {
@@ -75,11 +79,9 @@ async fn serve(case: &Case) -> FakeService {
         }
         service.set(path, answer);
     }
-    service
-}
-
-fn with_server(text: &str, service: &FakeService) -> String {
-    text.replace(SERVER, service.host())
+    let impostor = Impostor::of(&service).await;
+    let section = case.section.replace(SERVER, service.host()).replace(CLOUD, &impostor.settings());
+    (service, impostor, section)
 }
 
 /// In an order that says nothing, with the place of the service left out.
@@ -97,8 +99,8 @@ async fn targets_are_those_of_prometheus() {
     let cases = cases();
     assert!(cases.len() >= 2, "{}", cases.len());
     for (name, case) in cases {
-        let service = serve(&case).await;
-        let (_manager, mut snapshots) = discover(&case.key, &with_server(&case.section, &service));
+        let (service, _impostor, section) = serve(&case).await;
+        let (_manager, mut snapshots) = discover(&case.key, &section);
         let found = until(&mut snapshots, "j", |job| job.complete).await;
         let targets = found.groups.iter().flat_map(|group| {
             group.targets.iter().map(|target| {
@@ -140,10 +142,9 @@ async fn record_goldens() {
     let mut config = "scrape_configs:\n".to_owned();
     let mut services = BTreeMap::new();
     for (name, case) in cases().into_iter().filter(|(name, _)| named(name)) {
-        let service = serve(&case).await;
-        let section = with_server(&case.section, &service);
+        let (service, impostor, section) = serve(&case).await;
         config += &format!("- job_name: {name}\n  {}: [{{{section}}}]\n{KEEP_APART}", case.key);
-        services.insert(name, service);
+        services.insert(name, (service, impostor));
     }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("prometheus.yml"), config).unwrap();
@@ -164,7 +165,7 @@ async fn record_goldens() {
     tokio::time::sleep(std::time::Duration::from_secs(15)).await;
     let targets: Value = serde_json::from_slice(&ask().await.unwrap().stdout).unwrap();
     let targets: Vec<ApiTarget> = serde_json::from_value(targets["data"]["activeTargets"].clone()).unwrap();
-    for (name, service) in services {
+    for (name, (service, _)) in services {
         let targets = targets.iter().filter(|target| target.scrape_pool == name).map(|target| {
             let mut labels = target.discovered_labels.clone();
             labels.retain(|name, _| is_discovered(name));

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests end that way")]
 
+mod clouds_sd;
 mod common;
 mod consul_sd;
 mod dns_sd;
@@ -11,6 +12,7 @@ mod fake_service;
 mod file_sd;
 mod goldens;
 mod http_sd;
+mod impostor;
 mod kubernetes_roles;
 mod kubernetes_sd;
 mod manager;
