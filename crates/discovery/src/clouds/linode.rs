@@ -140,7 +140,7 @@ impl Instance {
         }
         let slaac = self.ipv6.split('/').next().unwrap_or_default();
         let v6 = known(slaac).last().filter(|_| !slaac.is_empty()).unwrap_or(&nothing);
-        let v6_name = known(slaac).map(Address::name).filter(|name| !name.is_empty()).last().unwrap_or_default();
+        let v6_name = known(slaac).map(Address::name).rfind(|name| !name.is_empty()).unwrap_or_default();
         let routed = ranges.iter().filter(|range| !slaac.is_empty() && range.route_target == slaac);
         let routed: Vec<String> = routed.map(|range| format!("{}/{}", range.range, range.prefix)).collect();
 
