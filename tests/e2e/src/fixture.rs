@@ -152,6 +152,13 @@ pub(crate) const PRODUCTION: Fixture = Fixture {
     ..PRODUCTION_REPLICAS
 };
 
+/// The same with blocks of a minute, so that heads stay small although exporters come and go.
+pub(crate) const PRODUCTION_CHURN: Fixture = Fixture {
+    name: "tests/e2e/overlays/production-churn",
+    source: Source::Kustomization("tests/e2e/overlays/production-churn"),
+    ..PRODUCTION
+};
+
 /// The same with the shards' data in folders that go with their pods.
 pub(crate) const PRODUCTION_EMPTYDIR: Fixture = Fixture {
     name: "tests/e2e/overlays/production-emptydir",

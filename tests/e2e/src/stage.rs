@@ -140,6 +140,11 @@ impl Stage {
         until(&format!("{targets} targets on {shards} shards"), limit, async || self.fleet(targets, shards).await).await
     }
 
+    /// The same on as many shards as there happen to be.
+    pub(crate) async fn settled(&self, targets: u64, limit: Duration) -> anyhow::Result<Fleet> {
+        until(&format!("{targets} targets at rest"), limit, async || self.fleet(targets, self.scale().await?).await).await
+    }
+
     async fn fleet(&self, targets: u64, shards: u64) -> anyhow::Result<Fleet> {
         let scale = self.scale().await?;
         anyhow::ensure!(scale == shards, "{scale} shards are wished for");

@@ -183,7 +183,7 @@ async fn drained(stage: &mut Stage) -> anyhow::Result<()> {
     })
     .await;
     let steady = match &away {
-        Ok(_) => stage.steady(TARGETS, SHARDS, Duration::from_secs(240)).await.map(drop),
+        Ok(_) => stage.settled(TARGETS, Duration::from_secs(240)).await.map(drop),
         Err(_) => Ok(()),
     };
     stage.cluster.kubectl(stage.fixture.namespace, &["uncordon", &node]).await?;
@@ -210,7 +210,8 @@ async fn crashed(stage: &mut Stage) -> anyhow::Result<()> {
     // Whatever happened: without it no pod of its can be cleared away.
     stage.cluster.machine("node-return", &[&number]).await?;
     told?;
-    stage.steady(TARGETS, SHARDS, Duration::from_secs(300)).await?;
+    // What was given to others rests there for ten minutes before shards are drained again.
+    stage.settled(TARGETS, Duration::from_secs(300)).await?;
     let row = stage.end(act).await?;
     stage.expect_moves_only(&row);
     let act = stage.begin("after the return").await?;

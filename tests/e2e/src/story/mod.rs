@@ -28,7 +28,7 @@ use crate::{
     collect::Collector,
     fixture::{
         CHART, DEMO, DEMO_AGENT, DEMO_PROMETHEUS_2, DEMO_VMAGENT, DROPIN_V0_1, DROPIN_V0_2, DROPIN_V0_3, Extra, Fixture, NOTHING,
-        OPERATOR, PRODUCTION, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
+        OPERATOR, PRODUCTION, PRODUCTION_CHURN, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
     },
     flows::Flows,
     report::{Outcome, Report},
@@ -166,20 +166,20 @@ const STORIES: &[Story] = &[
         tell: |stage| Box::pin(upload::tell(stage)),
     },
     Story {
-        letter: "b10",
-        title: "ten times out and in",
-        on: &PRODUCTION,
-        short: false,
-        needs_machine: true,
-        tell: |stage| Box::pin(growth::ten_times(stage)),
-    },
-    Story {
         letter: "b2",
         title: "volumes kept",
         on: &PRODUCTION,
         short: false,
         needs_machine: true,
         tell: |stage| Box::pin(growth::volumes_kept(stage)),
+    },
+    Story {
+        letter: "b10",
+        title: "ten times out and in",
+        on: &PRODUCTION_CHURN,
+        short: false,
+        needs_machine: true,
+        tell: |stage| Box::pin(growth::ten_times(stage)),
     },
     Story {
         letter: "c1e",
