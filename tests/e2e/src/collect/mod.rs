@@ -17,7 +17,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use self::recording::{RecordedScrape, Recording, Sample};
 use crate::{
-    cluster::{Cluster, Pod},
+    cluster::{Cluster, Pod, until},
     fixture::{Fixture, HTTP, METRICS, UP},
     measure::{Figures, Window, figures, remarks},
 };
@@ -92,7 +92,10 @@ impl Collector {
     pub(crate) async fn judge(&self, window: Window) -> anyhow::Result<(Figures, Option<Figures>)> {
         let interval = i64::try_from(self.fixture.interval.as_millis())?;
         let look = Look { cluster: self.cluster.clone(), fixture: self.fixture, recording: self.recording.clone() };
-        let afterwards = look.visible(&self.fixture.query(&self.cluster).await?, window).await?;
+        let afterwards = until("an answer to what users ask", Duration::from_secs(60), async || {
+            look.visible(&self.fixture.query(&self.cluster).await?, window).await
+        })
+        .await?;
         let control_afterwards = match self.fixture.control(&self.cluster).await {
             Ok(control) => look.visible(&control, window).await.ok(),
             Err(_) => None,
