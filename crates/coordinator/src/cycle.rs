@@ -126,11 +126,11 @@ impl Cycles {
         self.take_stop_reasons(findings.stop_reasons, memory.settled, term);
         let held = findings.assigned.iter().flat_map(|list| held_targets(list, config));
         let catalog = shared.update_catalog(|catalog| catalog.retaining(held));
-        for shard in memory.shards.values() {
-            for (hash, status) in &shard.targets {
-                self.sizes.learn(*hash, status);
-            }
+        let is_active = |hash: TargetHash| catalog.targets.contains_key(&hash);
+        for (hash, status) in memory.shards.values().flat_map(|shard| &shard.targets).filter(|(hash, _)| is_active(**hash)) {
+            self.sizes.learn(*hash, status);
         }
+        self.sizes.retain(is_active, context.now);
 
         let settled = memory.settled && shared.discovery_settled();
         let snapshot = self.snapshot(replica, &memory, &catalog, settled);
@@ -223,6 +223,7 @@ impl Cycles {
             scalable: replica.scalable,
             settled,
             transfers: memory.transfers.clone(),
+            departed: self.sizes.departed().clone(),
         }
     }
 
@@ -339,9 +340,7 @@ impl Cycles {
                 known.status = status.clone();
             }
         }
-        let is_active = |hash: TargetHash| catalog.targets.contains_key(&hash);
-        self.sizes.retain(is_active);
-        self.shared.explorer.retain(is_active);
+        self.shared.explorer.retain(|hash| catalog.targets.contains_key(&hash));
     }
 
     fn forget_absent(&mut self, replicas: &[Replica]) {
