@@ -25,6 +25,7 @@ e2e: e2e-build ## stories on a whole Kubernetes cluster made here (ARGS="--story
 e2e-all: STORIES = --all
 e2e-all: e2e-build ## the long stories too
 	@tests/e2e/run.sh --all $(ARGS)
+	@[ -n "$$KUBECONFIG" ] || tests/e2e/interrupted.sh
 
 # What would fail after the long build, first. A cluster that is there needs nothing of it.
 e2e-check:
