@@ -164,7 +164,9 @@ fn applied(rules: &[RelabelConfig], set: &LabelSet) -> anyhow::Result<Option<Vec
     let kept = if set.start.is_empty() {
         process(rules, &mut labels)
     } else {
-        process_series(rules, &mut labels, || set.set.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str()))
+        process_series(rules, &mut labels, || {
+            set.set.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.as_str())
+        })
     };
     if foreseen.is_some_and(|foreseen| foreseen != kept) {
         bail!("foresee and process disagree on {labels:?}");

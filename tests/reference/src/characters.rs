@@ -9,8 +9,25 @@ const ODD: &str = "\n\n\n\r\t\u{b}\u{c}\0\u{7f}\u{85}\u{a0}\u{2028}\u{feff}\u{20
 
 /// Characters that are equal but for case. Most have more than two members, or members of different lengths.
 const ORBITS: [&str; 19] = [
-    "kK\u{212a}", "sSſ", "åÅ\u{212b}", "µμΜ", "θΘϑϴ", "ωΩ\u{2126}", "ßẞ", "σςΣ", "ǆǅǄ", "ιΙ\u{345}\u{1fbe}", "вВ\u{1c80}", "iI", "ı", "İ",
-    "éÉ", "ṡṠẛ", "\u{10400}\u{10428}", "\u{13a0}\u{ab70}", "\u{10d0}\u{1c90}",
+    "kK\u{212a}",
+    "sSſ",
+    "åÅ\u{212b}",
+    "µμΜ",
+    "θΘϑϴ",
+    "ωΩ\u{2126}",
+    "ßẞ",
+    "σςΣ",
+    "ǆǅǄ",
+    "ιΙ\u{345}\u{1fbe}",
+    "вВ\u{1c80}",
+    "iI",
+    "ı",
+    "İ",
+    "éÉ",
+    "ṡṠẛ",
+    "\u{10400}\u{10428}",
+    "\u{13a0}\u{ab70}",
+    "\u{10d0}\u{1c90}",
 ];
 
 /// Scripts with case, letters beyond the BMP, and others; all of them known to Unicode 15.

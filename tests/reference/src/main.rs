@@ -79,10 +79,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let next = AtomicU64::new(0);
     let total = Mutex::new((Tally::default(), Vec::<Difference>::new()));
     let work = || -> anyhow::Result<()> {
-        let mut sides = [
-            Side::start(PrometheusLine::V3, &arguments.prometheus3)?,
-            Side::start(PrometheusLine::V2, &arguments.prometheus2)?,
-        ];
+        let mut sides =
+            [Side::start(PrometheusLine::V3, &arguments.prometheus3)?, Side::start(PrometheusLine::V2, &arguments.prometheus2)?];
         loop {
             let numbers: Vec<u64> = match arguments.case {
                 Some(case) => vec![case],

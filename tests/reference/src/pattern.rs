@@ -21,37 +21,182 @@ pub(crate) enum Node {
 
 /// Parts of rules as people write them.
 const REALISTIC: [&str; 42] = [
-    "(.*)", "(.+)", ".*", ".+", "true", "", "a|b", "|a", r"([^:]+)(?::\d+)?;(\d+)", r"(.+)(?::\d+);(\d+)", r"(\d+);(([A-Fa-f0-9]{1,4}::?){1,7}[A-Fa-f0-9]{1,4})",
-    "__meta_kubernetes_pod_label_(.+)", "__meta_kubernetes_(?:pod|service)_label_(.+)", "__meta_kubernetes_(pod|service)_annotation_(.+)", "https?", "(https?)",
-    "default;kubernetes;https", "(.*);(.*);(.*)", "([^;]+);(.*)", "kube_.*|node_.*", "(?:container|kube|node)_(.+)", r"(.*)\.example\.com(:\d+)?", "prometheus-(.*)",
-    r"^(?:[a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z]+$", "go_(gc|memstats)_.*", "(?i)PROD|staging", "(?i:web)-[0-9]+", r"(?P<host>[^:]+):(?P<port>\d+)", r"(?<name>\w+)-[0-9a-f]{8,10}-[a-z0-9]{5}",
-    "..*", "(?s).*", "(?m)^a$", "(?-s).*", r"[\w.-]{1,255}", r"\d{1,3}(\.\d{1,3}){3}", r"(\w+)(?:/(\w+))?", "a)|(b", r"/(\w+)/metrics(\?.*)?", "(Pending|Succeeded|Failed|Completed)",
-    "__param_(.*)|__scheme__", "(x)?foo(y)?", "([a-z]+)-([0-9]+)-.*",
+    "(.*)",
+    "(.+)",
+    ".*",
+    ".+",
+    "true",
+    "",
+    "a|b",
+    "|a",
+    r"([^:]+)(?::\d+)?;(\d+)",
+    r"(.+)(?::\d+);(\d+)",
+    r"(\d+);(([A-Fa-f0-9]{1,4}::?){1,7}[A-Fa-f0-9]{1,4})",
+    "__meta_kubernetes_pod_label_(.+)",
+    "__meta_kubernetes_(?:pod|service)_label_(.+)",
+    "__meta_kubernetes_(pod|service)_annotation_(.+)",
+    "https?",
+    "(https?)",
+    "default;kubernetes;https",
+    "(.*);(.*);(.*)",
+    "([^;]+);(.*)",
+    "kube_.*|node_.*",
+    "(?:container|kube|node)_(.+)",
+    r"(.*)\.example\.com(:\d+)?",
+    "prometheus-(.*)",
+    r"^(?:[a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z]+$",
+    "go_(gc|memstats)_.*",
+    "(?i)PROD|staging",
+    "(?i:web)-[0-9]+",
+    r"(?P<host>[^:]+):(?P<port>\d+)",
+    r"(?<name>\w+)-[0-9a-f]{8,10}-[a-z0-9]{5}",
+    "..*",
+    "(?s).*",
+    "(?m)^a$",
+    "(?-s).*",
+    r"[\w.-]{1,255}",
+    r"\d{1,3}(\.\d{1,3}){3}",
+    r"(\w+)(?:/(\w+))?",
+    "a)|(b",
+    r"/(\w+)/metrics(\?.*)?",
+    "(Pending|Succeeded|Failed|Completed)",
+    "__param_(.*)|__scheme__",
+    "(x)?foo(y)?",
+    "([a-z]+)-([0-9]+)-.*",
 ];
 
 /// Names in `\p{…}`: categories and scripts in several spellings, names of other dialects, names of nothing.
 const PROPERTIES: [&str; 54] = [
-    "L", "Lu", "Ll", "Lt", "Lm", "Lo", "LC", "M", "Mn", "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Po", "S", "Sm", "Z", "Zs", "C", "Cc", "Cf", "Cn", "Cs", "Co", "Any", "ASCII",
-    "Assigned", "Greek", "Latin", "Cyrillic", "Han", "Common", "Inherited", "Cherokee", "Deseret", "Nko", "Nko", "Letter", "Uppercase_Letter", "punct", "digit", "cntrl",
-    "Unassigned", "Alphabetic", "IsGreek", "Grek", "sc=Greek", "Script=Greek", "Emoji", "Titlecase_Letter", "x",
+    "L",
+    "Lu",
+    "Ll",
+    "Lt",
+    "Lm",
+    "Lo",
+    "LC",
+    "M",
+    "Mn",
+    "N",
+    "Nd",
+    "Nl",
+    "No",
+    "P",
+    "Pc",
+    "Pd",
+    "Po",
+    "S",
+    "Sm",
+    "Z",
+    "Zs",
+    "C",
+    "Cc",
+    "Cf",
+    "Cn",
+    "Cs",
+    "Co",
+    "Any",
+    "ASCII",
+    "Assigned",
+    "Greek",
+    "Latin",
+    "Cyrillic",
+    "Han",
+    "Common",
+    "Inherited",
+    "Cherokee",
+    "Deseret",
+    "Nko",
+    "Nko",
+    "Letter",
+    "Uppercase_Letter",
+    "punct",
+    "digit",
+    "cntrl",
+    "Unassigned",
+    "Alphabetic",
+    "IsGreek",
+    "Grek",
+    "sc=Greek",
+    "Script=Greek",
+    "Emoji",
+    "Titlecase_Letter",
+    "x",
 ];
 
 const PERL: [&str; 6] = [r"\d", r"\D", r"\w", r"\W", r"\s", r"\S"];
 const POSIX: [&str; 20] = [
-    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word", "xdigit", "^alpha", "^word", "^space", "foo", "^", "ALPHA",
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word", "xdigit",
+    "^alpha", "^word", "^space", "foo", "^", "ALPHA",
 ];
 const ASSERTIONS: [&str; 12] = ["^", "$", r"\A", r"\z", r"\b", r"\B", r"\b", r"\B", r"\Z", r"\b{start}", r"\<", r"\G"];
-const FLAGS: [&str; 20] = [
-    "i", "i", "i", "-i", "s", "-s", "m", "U", "ims", "i-s", "-im", "sU", "", "ii", "i-i", "-", "x", "u", "i--s", "-is-",
-];
+const FLAGS: [&str; 20] =
+    ["i", "i", "i", "-i", "s", "-s", "m", "U", "ims", "i-s", "-im", "sU", "", "ii", "i-i", "-", "x", "u", "i--s", "-is-"];
 const OPENINGS: [&str; 18] = [
-    "(", "(", "(", "(", "(?:", "(?:", "(?:", "(?P<n>", "(?<n>", "(?P<m>", "(?P<1n>", "(?P<n", "(?P<é>", "(?P=n", "(?=", "(?!", "(?<=", "(?>",
+    "(", "(", "(", "(", "(?:", "(?:", "(?:", "(?P<n>", "(?<n>", "(?P<m>", "(?P<1n>", "(?P<n", "(?P<é>", "(?P=n", "(?=", "(?!",
+    "(?<=", "(?>",
 ];
 /// What may stand anywhere in a pattern that somebody mistyped.
 const TOKENS: [&str; 60] = [
-    "(", ")", "[", "]", "{", "}", "|", "*", "+", "?", "??", "*?", "+?", "^", "$", ".", r"\", "-", "&&", "--", "~~", "[^", "[]", "[^]", "{1}", "{0}", "{,2}", "{2,}", "{2,1}",
-    "{1,1000}", "{1001}", "{01}", "{ 1}", "{-1}", "{99999999999}", r"\Q", r"\E", r"\1", r"\12", r"\012", r"\x", r"\x4", r"\x{", r"\x{41}", r"\x{110000}", r"\u0041", r"\p",
-    r"\pL", r"\p{", r"\p{^L}", r"\P{^Lu}", "[:alpha:]", "[[:", "[[=a=]]", "(?", "(?i", "(?i)", "(?:", ")|(", "(?P<n>",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "|",
+    "*",
+    "+",
+    "?",
+    "??",
+    "*?",
+    "+?",
+    "^",
+    "$",
+    ".",
+    r"\",
+    "-",
+    "&&",
+    "--",
+    "~~",
+    "[^",
+    "[]",
+    "[^]",
+    "{1}",
+    "{0}",
+    "{,2}",
+    "{2,}",
+    "{2,1}",
+    "{1,1000}",
+    "{1001}",
+    "{01}",
+    "{ 1}",
+    "{-1}",
+    "{99999999999}",
+    r"\Q",
+    r"\E",
+    r"\1",
+    r"\12",
+    r"\012",
+    r"\x",
+    r"\x4",
+    r"\x{",
+    r"\x{41}",
+    r"\x{110000}",
+    r"\u0041",
+    r"\p",
+    r"\pL",
+    r"\p{",
+    r"\p{^L}",
+    r"\P{^Lu}",
+    "[:alpha:]",
+    "[[:",
+    "[[=a=]]",
+    "(?",
+    "(?i",
+    "(?i)",
+    "(?:",
+    ")|(",
+    "(?P<n>",
 ];
 
 /// A text that may be a pattern, and texts to try it on, half of which it may match.
@@ -126,9 +271,33 @@ fn mistyped(pattern: &str, random: &mut Random) -> String {
 
 fn realistic(random: &mut Random) -> (String, Vec<String>) {
     const VALUES: [&str; 27] = [
-        "", "true", "a", "b", "foo", "10.0.0.1:9100", "10.0.0.1:80;9102", "[::1]:9100;8080", "9102;2001:db8::1", "web-1", "WEB-2", "default;kubernetes;https", "http", "https", "a;b;c",
-        "__meta_kubernetes_pod_label_app", "__meta_kubernetes_service_label_x", "kube_pod_info", "go_gc_duration_seconds", "prometheus-k8s", "db.example.com:5432", "app-5d4f8c7b9-x2x4k",
-        "/x/metrics?a=b", "Pending", "Staging", "x\ny", "__param_target",
+        "",
+        "true",
+        "a",
+        "b",
+        "foo",
+        "10.0.0.1:9100",
+        "10.0.0.1:80;9102",
+        "[::1]:9100;8080",
+        "9102;2001:db8::1",
+        "web-1",
+        "WEB-2",
+        "default;kubernetes;https",
+        "http",
+        "https",
+        "a;b;c",
+        "__meta_kubernetes_pod_label_app",
+        "__meta_kubernetes_service_label_x",
+        "kube_pod_info",
+        "go_gc_duration_seconds",
+        "prometheus-k8s",
+        "db.example.com:5432",
+        "app-5d4f8c7b9-x2x4k",
+        "/x/metrics?a=b",
+        "Pending",
+        "Staging",
+        "x\ny",
+        "__param_target",
     ];
     let texts = (0..12).map(|_| (*random.pick(&VALUES)).to_owned()).collect();
     ((*random.pick(&REALISTIC)).to_owned(), texts)
@@ -136,7 +305,16 @@ fn realistic(random: &mut Random) -> (String, Vec<String>) {
 
 /// Groups in groups, around the limits of both engines and of what compiles on an ordinary stack.
 fn deep(random: &mut Random) -> (String, Vec<String>) {
-    let (open, close) = *random.pick(&[("(", ")"), ("(?:", ")"), ("(a|", ")"), ("(?i:a", ")"), ("(", ")*"), ("(?:a", "b)?"), ("(?:a|b(?:", "))"), ("(", "|c)+?")]);
+    let (open, close) = *random.pick(&[
+        ("(", ")"),
+        ("(?:", ")"),
+        ("(a|", ")"),
+        ("(?i:a", ")"),
+        ("(", ")*"),
+        ("(?:a", "b)?"),
+        ("(?:a|b(?:", "))"),
+        ("(", "|c)+?"),
+    ]);
     let depth = match random.below(5) {
         0 => random.between(990, 1003),
         1 => random.between(495, 503),
@@ -151,7 +329,22 @@ fn deep(random: &mut Random) -> (String, Vec<String>) {
 
 /// Repetitions around the limits of both engines.
 fn large(random: &mut Random) -> (String, Vec<String>) {
-    let what = *random.pick(&["a", ".", r"\w", r"\pL", "[^x]", "(a|b)", "(?i)k", r"\p{Greek}", "[[:alpha:]]?", "a*", "", "(?:)", "^", r"\b"]);
+    let what = *random.pick(&[
+        "a",
+        ".",
+        r"\w",
+        r"\pL",
+        "[^x]",
+        "(a|b)",
+        "(?i)k",
+        r"\p{Greek}",
+        "[[:alpha:]]?",
+        "a*",
+        "",
+        "(?:)",
+        "^",
+        r"\b",
+    ]);
     let count = *random.pick(&[2, 10, 100, 333, 500, 999, 1000, 1001]);
     let texts = [0, 1, count - 1, count, count + 1].map(|n| "a".repeat(n)).to_vec();
     let text = match random.below(6) {
@@ -276,7 +469,9 @@ fn class(random: &mut Random) -> Node {
                 let c = characters::any(random);
                 members.push(c);
                 // What would end the class is escaped, mostly; the rest is literal.
-                if r"\]^-".contains(c) && random.percent(90) { text.push('\\') }
+                if r"\]^-".contains(c) && random.percent(90) {
+                    text.push('\\')
+                }
                 text.push(c);
             }
             9..=13 => {
@@ -309,7 +504,25 @@ fn class(random: &mut Random) -> Node {
                 text.push_str(&spelled);
             }
             _ => {
-                let odd = *random.pick(&["&&", "--", "~~", "-", "[", "a-", "-a", "&&[^b", r"\Q", r"\b", r"\E", "[.a.", r"\x{d800}", r"\x{d7ff}-\x{e000}", " ", "#", "||"]);
+                let odd = *random.pick(&[
+                    "&&",
+                    "--",
+                    "~~",
+                    "-",
+                    "[",
+                    "a-",
+                    "-a",
+                    "&&[^b",
+                    r"\Q",
+                    r"\b",
+                    r"\E",
+                    "[.a.",
+                    r"\x{d800}",
+                    r"\x{d7ff}-\x{e000}",
+                    " ",
+                    "#",
+                    "||",
+                ]);
                 members.extend(odd.chars());
                 text.push_str(odd);
             }

@@ -22,25 +22,125 @@ pub(crate) struct LabelSet {
     pub(crate) set: Vec<(String, String)>,
 }
 
-const ACTIONS: [&str; 11] =
-    ["replace", "keep", "drop", "keepequal", "dropequal", "hashmod", "labelmap", "labeldrop", "labelkeep", "lowercase", "uppercase"];
+const ACTIONS: [&str; 11] = [
+    "replace",
+    "keep",
+    "drop",
+    "keepequal",
+    "dropequal",
+    "hashmod",
+    "labelmap",
+    "labeldrop",
+    "labelkeep",
+    "lowercase",
+    "uppercase",
+];
 
 const NAMES: [&str; 26] = [
-    "__address__", "__scheme__", "__metrics_path__", "__param_target", "__name__", "job", "instance", "a", "b", "c", "a1", "x_a", "foo", "__tmp_x", "__meta_kubernetes_pod_label_app",
-    "__meta_kubernetes_pod_label_a", "__meta_kubernetes_service_label_app", "__meta_kubernetes_pod_annotation_prometheus_io_port",
-    "__meta_kubernetes_pod_annotationpresent_x", "__meta_kubernetes_namespace", "__meta_consul_tags", "aa", "aaa", "b1", "kube_x", "z",
+    "__address__",
+    "__scheme__",
+    "__metrics_path__",
+    "__param_target",
+    "__name__",
+    "job",
+    "instance",
+    "a",
+    "b",
+    "c",
+    "a1",
+    "x_a",
+    "foo",
+    "__tmp_x",
+    "__meta_kubernetes_pod_label_app",
+    "__meta_kubernetes_pod_label_a",
+    "__meta_kubernetes_service_label_app",
+    "__meta_kubernetes_pod_annotation_prometheus_io_port",
+    "__meta_kubernetes_pod_annotationpresent_x",
+    "__meta_kubernetes_namespace",
+    "__meta_consul_tags",
+    "aa",
+    "aaa",
+    "b1",
+    "kube_x",
+    "z",
 ];
-const ODD_NAMES: [&str; 14] = ["a.b", "é", "1", "a b", "$1", "${1}", "a-b", "\n", "名前", "K", "a\u{0}", "__meta_kubernetes_pod_label_é", "$", ":"];
+const ODD_NAMES: [&str; 14] =
+    ["a.b", "é", "1", "a b", "$1", "${1}", "a-b", "\n", "名前", "K", "a\u{0}", "__meta_kubernetes_pod_label_é", "$", ":"];
 
 const VALUES: [&str; 40] = [
-    "", "foo", "bar", "baz", "a", "b", "a;b", "1", "true", "10.0.0.1:9100", "10.0.0.1", "[::1]:9100", "9102", "http", "https", "/metrics", "default", "web-1", "db.example.com:5432", "x\ny",
-    "\n", "ΟΔΟΣ", "İstanbul", "straße", "ſK", "ǅ ǆ ᾳ ῼ", "FooBar", "a b", "$1", "${1}x", "kube_pod_info", "1-x", "é", "名前", ",prod,web,", "default;kubernetes;https", "false", "\u{212a}",
-    "ﬁ ŉ ǰ ΐ", "Ꭰꭰ ᲀ ა Ა ẞ",
+    "",
+    "foo",
+    "bar",
+    "baz",
+    "a",
+    "b",
+    "a;b",
+    "1",
+    "true",
+    "10.0.0.1:9100",
+    "10.0.0.1",
+    "[::1]:9100",
+    "9102",
+    "http",
+    "https",
+    "/metrics",
+    "default",
+    "web-1",
+    "db.example.com:5432",
+    "x\ny",
+    "\n",
+    "ΟΔΟΣ",
+    "İstanbul",
+    "straße",
+    "ſK",
+    "ǅ ǆ ᾳ ῼ",
+    "FooBar",
+    "a b",
+    "$1",
+    "${1}x",
+    "kube_pod_info",
+    "1-x",
+    "é",
+    "名前",
+    ",prod,web,",
+    "default;kubernetes;https",
+    "false",
+    "\u{212a}",
+    "ﬁ ŉ ǰ ΐ",
+    "Ꭰꭰ ᲀ ა Ა ẞ",
 ];
 
 const TEMPLATES: [&str; 30] = [
-    "$1", "${1}", "$0", "$2", "$1:$2", "$2-$1", "${1}_x", "$1_x", "x$1", "", "hit", "http://$1/", "$$", "$$1", "$", "x$", "${", "${1", "${}", "${n}", "$n", "$m$n", "${host}:${port}", "$é", "$1é",
-    "${é}", "$10", "$01", "$1234567890", "${ 1 }",
+    "$1",
+    "${1}",
+    "$0",
+    "$2",
+    "$1:$2",
+    "$2-$1",
+    "${1}_x",
+    "$1_x",
+    "x$1",
+    "",
+    "hit",
+    "http://$1/",
+    "$$",
+    "$$1",
+    "$",
+    "x$",
+    "${",
+    "${1",
+    "${}",
+    "${n}",
+    "$n",
+    "$m$n",
+    "${host}:${port}",
+    "$é",
+    "$1é",
+    "${é}",
+    "$10",
+    "$01",
+    "$1234567890",
+    "${ 1 }",
 ];
 
 /// Rules, and label sets on which some of them do something.
@@ -70,13 +170,29 @@ fn rule(random: &mut Random, vocabulary: &mut Vec<String>) -> Rule {
         keys.push(("regex", Value::Text(pattern)));
     }
     if action == "hashmod" || (!equal && !names_only && random.percent(2)) {
-        keys.push(("modulus", Value::Bare(random.pick::<&str>(&["1", "2", "3", "97", "1000", "65536", "18446744073709551615", "0x10", "010", "1_000", "1e3"]))));
+        keys.push((
+            "modulus",
+            Value::Bare(random.pick::<&str>(&[
+                "1",
+                "2",
+                "3",
+                "97",
+                "1000",
+                "65536",
+                "18446744073709551615",
+                "0x10",
+                "010",
+                "1_000",
+                "1e3",
+            ])),
+        ));
     }
     if !matches!(action, "keep" | "drop" | "labelmap" | "labeldrop" | "labelkeep") {
         let target = if action == "replace" && random.percent(20) { template(random) } else { name(random) };
         keys.push(("target_label", Value::Text(target)));
     }
-    if matches!(action, "replace" | "labelmap" | "keep" | "hashmod") && random.percent(if action == "labelmap" { 40 } else { 55 }) {
+    if matches!(action, "replace" | "labelmap" | "keep" | "hashmod") && random.percent(if action == "labelmap" { 40 } else { 55 })
+    {
         let template = if action == "labelmap" && random.percent(60) {
             (*random.pick(&["$1", "${1}", "x_$1", "${1}_x", "a", "m_${1}_z", "aa$1", "$0", "$2", "${n}"])).to_owned()
         } else {
@@ -103,14 +219,33 @@ fn spoil(keys: &mut Vec<(&'static str, Value)>, random: &mut Random, vocabulary:
     let key = *random.pick(&["source_labels", "separator", "regex", "modulus", "target_label", "replacement", "action"]);
     let value = match key {
         _ if random.percent(15) => Value::Bare(random.pick::<&str>(&["null", "~", ""])),
-        "source_labels" => Value::List((0..random.below(3)).map(|_| if random.percent(50) { odd_name(random) } else { name(random) }).collect()),
+        "source_labels" => {
+            Value::List((0..random.below(3)).map(|_| if random.percent(50) { odd_name(random) } else { name(random) }).collect())
+        }
         "separator" => Value::Text((*random.pick(&["", ";", "-"])).to_owned()),
         "regex" if random.percent(40) => Value::Text((*random.pick(&["", "(.*)", ".*", "("])).to_owned()),
         "regex" => Value::Text(regex(random, vocabulary, false)),
-        "modulus" => Value::Bare(random.pick::<&str>(&["0", "1", "-1", "1.5", "18446744073709551616", "x", "'3'", "60:30", "[1]", "true"])),
+        "modulus" => {
+            Value::Bare(random.pick::<&str>(&["0", "1", "-1", "1.5", "20000000000000000000", "x", "'3'", "60:30", "[1]", "true"]))
+        }
         "target_label" if random.percent(50) => Value::Text(odd_name(random)),
         "target_label" | "replacement" => Value::Text(template(random)),
-        _ => Value::Text((*random.pick(&["", "repalce", "keep ", "KEEP", "Keep", "labelmap", "ﬁx", "\u{212a}eep", "dropequal", "null", "hashmod"])).to_owned()),
+        _ => Value::Text(
+            (*random.pick(&[
+                "",
+                "repalce",
+                "keep ",
+                "KEEP",
+                "Keep",
+                "labelmap",
+                "ﬁx",
+                "\u{212a}eep",
+                "dropequal",
+                "null",
+                "hashmod",
+            ]))
+            .to_owned(),
+        ),
     };
     match keys.iter().position(|(known, _)| *known == key) {
         Some(at) if random.percent(30) => drop(keys.remove(at)),
@@ -122,8 +257,22 @@ fn spoil(keys: &mut Vec<(&'static str, Value)>, random: &mut Random, vocabulary:
 fn regex(random: &mut Random, vocabulary: &mut Vec<String>, of_names: bool) -> String {
     if of_names && random.percent(60) {
         return (*random.pick(&[
-            "__meta_kubernetes_pod_label_(.+)", "__meta_kubernetes_(?:pod|service)_label_(.+)", "__meta_(.*)", "(.*)", "a(.*)", "[ab](.*)", "(?i)A(.*)", "__.*", "__meta_.+|job", "(a)(.?)", "a|b|c",
-            "__param_(.+)", "a)|(b", "(?P<n>.)(.*)", ".(.+)", "(x_)?(.*)",
+            "__meta_kubernetes_pod_label_(.+)",
+            "__meta_kubernetes_(?:pod|service)_label_(.+)",
+            "__meta_(.*)",
+            "(.*)",
+            "a(.*)",
+            "[ab](.*)",
+            "(?i)A(.*)",
+            "__.*",
+            "__meta_.+|job",
+            "(a)(.?)",
+            "a|b|c",
+            "__param_(.+)",
+            "a)|(b",
+            "(?P<n>.)(.*)",
+            ".(.+)",
+            "(x_)?(.*)",
         ]))
         .to_owned();
     }
@@ -139,7 +288,9 @@ fn template(random: &mut Random) -> String {
         1 => {
             let mut text = String::new();
             for _ in 0..random.between(0, 5) {
-                text.push_str(random.pick::<&str>(&["$", "{", "}", "1", "0", "n", "_", "${1}", "$1", "a", "-", "é", "٣", "Ⅷ", ".", "$$"]));
+                text.push_str(
+                    random.pick::<&str>(&["$", "{", "}", "1", "0", "n", "_", "${1}", "$1", "a", "-", "é", "٣", "Ⅷ", ".", "$$"]),
+                );
             }
             text
         }
@@ -218,7 +369,14 @@ impl Value {
 
 /// Plain where it is a word, else in double quotes with everything escaped that needs it or looks like it.
 fn scalar(text: &str) -> String {
-    let is_word = |text: &str| text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    // Prometheus takes this one for null, half-way: as a regex it becomes the default of all rules read from then on.
+    if text == "~" {
+        return "\"[~]\"".to_owned();
+    }
+    let is_word = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
     if is_word(text) {
         return text.to_owned();
     }

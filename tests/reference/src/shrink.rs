@@ -6,7 +6,11 @@ use crate::{
 };
 
 /// The smallest case found for which `fails` holds, beginning with one for which it does. Looks at so many at most.
-pub(crate) fn smallest(case: Case, attempts: usize, mut fails: impl FnMut(&Case) -> anyhow::Result<bool>) -> anyhow::Result<Case> {
+pub(crate) fn smallest(
+    case: Case,
+    attempts: usize,
+    mut fails: impl FnMut(&Case) -> anyhow::Result<bool>,
+) -> anyhow::Result<Case> {
     let mut smallest = case;
     let mut left = attempts;
     'again: loop {

@@ -87,7 +87,10 @@ impl Program {
     pub(crate) fn ask(&mut self, batch: &Writer) -> anyhow::Result<()> {
         let length = u32::try_from(batch.0.len()).context("a batch of 4 GiB")?;
         let input = self.input.as_mut().context("closed")?;
-        input.write_all(&length.to_le_bytes()).and_then(|()| input.write_all(&batch.0)).and_then(|()| input.flush())
+        input
+            .write_all(&length.to_le_bytes())
+            .and_then(|()| input.write_all(&batch.0))
+            .and_then(|()| input.flush())
             .with_context(|| format!("asking {}", self.name))
     }
 

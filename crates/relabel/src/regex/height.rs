@@ -86,11 +86,7 @@ impl Branches {
             return self.current.tree();
         }
         self.next();
-        if self.any_complex {
-            Tree { kind: Kind::Alternation, height: self.tallest + 1 }
-        } else {
-            Tree::leaf(Kind::Class)
-        }
+        if self.any_complex { Tree { kind: Kind::Alternation, height: self.tallest + 1 } } else { Tree::leaf(Kind::Class) }
     }
 }
 

@@ -32,7 +32,10 @@ func rules(text string, _ bool) (wire.Process, error) {
 	return func(start, set []wire.Label) ([]wire.Label, bool) {
 		var all []labels.Label
 		for _, label := range append(start, set...) {
-			all = append(all, labels.Label{Name: label.Name, Value: label.Value})
+			// Prometheus leaves out labels without value before it relabels.
+			if label.Value != "" {
+				all = append(all, labels.Label{Name: label.Name, Value: label.Value})
+			}
 		}
 		kept, keep := relabel.Process(labels.New(all...), rules...)
 		if !keep {
