@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test fuzz bench prometheus deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,6 +43,10 @@ check: rust ## formatting and lints
 
 test: rust prometheus ## all tests
 	$(CARGO) test --locked --workspace
+
+fuzz: rust ## compares regular expressions and relabelling with Go and Prometheus for a minute (ARGS="--seconds 600")
+	$(CARGO) build --locked --release --package kvass-reference
+	@scripts/fuzz.sh $(ARGS)
 
 bench: rust ## benchmarks
 	$(CARGO) bench --locked --workspace --benches

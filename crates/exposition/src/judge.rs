@@ -87,8 +87,13 @@ impl Judge {
     }
 
     fn assemble_and_judge(&mut self, exposed: &SampleLabels) -> Result<bool, Refusal> {
-        self.merge(exposed);
-        if !kvass_relabel::process(&self.options.metric_relabel_configs, &mut self.builder) || self.builder.is_empty() {
+        let exported = self.merge(exposed);
+        let CountOptions { target_labels, honor_labels, metric_relabel_configs, .. } = &self.options;
+        let set_on_top = || {
+            let target = target_labels.iter().map(|(name, _)| name).filter(|name| !honor_labels || exposed.get(name).is_none());
+            target.chain(exported.iter().map(String::as_str))
+        };
+        if !kvass_relabel::process_series(metric_relabel_configs, &mut self.builder, set_on_top) || self.builder.is_empty() {
             return Ok(false);
         }
         if self.builder.get(METRIC_NAME).is_none() {
@@ -107,8 +112,9 @@ impl Judge {
         Ok(true)
     }
 
-    /// Fills the builder with the exposed labels and those of the target, both of which come in name order.
-    fn merge(&mut self, exposed: &SampleLabels) {
+    /// Fills the builder with the exposed labels and those of the target, both of which come in name order. Returns the
+    /// new names of exposed labels that made way for the target's.
+    fn merge(&mut self, exposed: &SampleLabels) -> Vec<String> {
         let builder = &mut self.builder;
         builder.clear();
         let mut overwritten = Vec::new();
@@ -127,13 +133,16 @@ impl Judge {
         }
         target.for_each(|(name, value)| builder.set(name, value));
         overwritten.sort_by_key(|(name, _)| name.len());
+        let mut new_names = Vec::new();
         for (name, value) in overwritten {
             let mut exported = format!("{EXPORTED_PREFIX}{name}");
             while builder.get(&exported).is_some() {
                 exported.insert_str(0, EXPORTED_PREFIX);
             }
             builder.set(&exported, value);
+            new_names.push(exported);
         }
+        new_names
     }
 
     fn check_limits(&self) -> Result<(), Refusal> {
