@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test fuzz bench prometheus deny fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test fuzz bench prometheus nsd deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,7 +41,7 @@ check: rust ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-test: rust prometheus ## all tests
+test: rust prometheus nsd ## all tests
 	$(CARGO) test --locked --workspace
 
 fuzz: rust ## compares regular expressions and relabelling with Go and Prometheus for a minute (ARGS="--seconds 600")
@@ -53,6 +53,9 @@ bench: rust ## benchmarks
 
 prometheus: ## puts prometheus and promtool into target/tools
 	@scripts/prometheus.sh >/dev/null
+
+nsd: ## puts a DNS server for tests into target/tools
+	@scripts/nsd.sh >/dev/null
 
 deny: rust ## licences, banned crates and sources of dependencies
 	scripts/deny.sh

@@ -4,8 +4,9 @@ use kvass_model::{Params, TargetGroup};
 use kvass_relabel::RelabelConfig;
 
 use crate::{
-    ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, HetznerSdConfig,
-    HttpClientConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
+    AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig,
+    EurekaSdConfig, GceSdConfig, HetznerSdConfig, HttpClientConfig, IonosSdConfig, LinodeSdConfig, MarathonSdConfig,
+    NomadSdConfig, OpenStackSdConfig, OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
 };
 
 /// The typed view of one entry of `scrape_configs`: what kvass itself acts on, globals and defaults
@@ -102,6 +103,18 @@ pub enum SdConfig {
     Vultr(VultrSdConfig),
     /// One entry of `scaleway_sd_configs`.
     Scaleway(ScalewaySdConfig),
+    /// One entry of `ec2_sd_configs`, `ecs_sd_configs`, `lightsail_sd_configs`, `msk_sd_configs` or `aws_sd_configs`.
+    Aws(AwsSdConfig),
+    /// One entry of `gce_sd_configs`.
+    Gce(GceSdConfig),
+    /// One entry of `azure_sd_configs`.
+    Azure(AzureSdConfig),
+    /// One entry of `openstack_sd_configs`.
+    OpenStack(OpenStackSdConfig),
+    /// One entry of `ovhcloud_sd_configs`.
+    OvhCloud(OvhCloudSdConfig),
+    /// One entry of `ionos_sd_configs`.
+    Ionos(IonosSdConfig),
     /// A mechanism that Prometheus knows and kvass has no code for yet; holds the key, for example
     /// `kuma_sd_configs`.
     Unsupported(String),

@@ -149,7 +149,8 @@ impl Reply {
         Ok(Reply { status, headers, body })
     }
 
-    fn success(self) -> Result<Self, RefreshError> {
+    /// Refuses any status but 2xx.
+    pub(crate) fn success(self) -> Result<Self, RefreshError> {
         match self.status.is_success() {
             true => Ok(self),
             false => Err(RefreshError::Status { status: self.status, expected: "2xx" }),

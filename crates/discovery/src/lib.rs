@@ -10,6 +10,7 @@ mod clouds;
 mod consul;
 mod dns;
 mod docker;
+mod environment;
 mod eureka;
 mod feed;
 mod file;
@@ -24,5 +25,6 @@ mod resolve;
 mod text;
 mod unix_socket;
 
+pub use environment::Environment;
 pub use manager::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
 pub use resolve::{FailedTarget, Resolved, Resolver, resolve};

@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use crate::{
-    clouds, consul, dns, docker, eureka,
+    clouds, consul, dns, docker,
+    environment::Environment,
+    eureka,
     feed::{Feed, lock},
     file, http,
     kubernetes::{self, WatchPool},
@@ -38,6 +40,8 @@ pub struct DiscoveryOptions {
     pub http2: bool,
     /// Who answers `dns_sd_configs`.
     pub dns: DnsOptions,
+    /// Where the clients of cloud providers look for credentials.
+    pub environment: Environment,
 }
 
 /// Where DNS servers are found.
@@ -202,6 +206,12 @@ impl Shared {
             SdConfig::Linode(config) => Some(Task::spawn(clouds::run_linode(config, self.options.clone(), to))),
             SdConfig::Vultr(config) => Some(Task::spawn(clouds::run_vultr(config, self.options.clone(), to))),
             SdConfig::Scaleway(config) => Some(Task::spawn(clouds::run_scaleway(config, self.options.clone(), to))),
+            SdConfig::Aws(config) => Some(Task::spawn(clouds::run_aws(config, self.options.clone(), to))),
+            SdConfig::Gce(config) => Some(Task::spawn(clouds::run_gce(config, self.options.clone(), to))),
+            SdConfig::Azure(config) => Some(Task::spawn(clouds::run_azure(config, self.options.clone(), to))),
+            SdConfig::OpenStack(config) => Some(Task::spawn(clouds::run_openstack(config, self.options.clone(), to))),
+            SdConfig::OvhCloud(config) => Some(Task::spawn(clouds::run_ovhcloud(config, self.options.clone(), to))),
+            SdConfig::Ionos(config) => Some(Task::spawn(clouds::run_ionos(config, self.options.clone(), to))),
             SdConfig::Unsupported(_) => None,
         };
         Arc::new(Discoverer { section: section.clone(), feed, _task: task })

@@ -22,11 +22,25 @@ pub(crate) enum RefreshError {
     /// A body of another form.
     #[error("{0}")]
     Body(String),
+    /// A service said no, with a code of its own, which may be empty.
+    #[error("{what}: {status}{}{code}", if .code.is_empty() { "" } else { ", " })]
+    Refused { what: String, status: ::http::StatusCode, code: String },
     /// What went wrong in a request of several.
     #[error("{request}: {error}")]
     Request { request: String, error: Box<RefreshError> },
     #[error("{0}")]
     Other(String),
+}
+
+impl RefreshError {
+    /// The status that was answered instead of the one expected.
+    pub(crate) fn status(&self) -> Option<::http::StatusCode> {
+        match self {
+            RefreshError::Status { status, .. } | RefreshError::Refused { status, .. } => Some(*status),
+            RefreshError::Request { error, .. } => error.status(),
+            _ => None,
+        }
+    }
 }
 
 /// What one refresh found.

@@ -3,9 +3,11 @@
 //! One table serves three purposes: refusing what Prometheus would refuse, resolving relative paths,
 //! and finding the secrets.
 
+mod aws;
 mod check;
 mod clouds;
 mod http;
+mod iaas;
 mod job;
 mod main;
 mod mechanisms;

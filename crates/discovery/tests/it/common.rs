@@ -1,7 +1,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use kvass_config::{Config, LoadContext, ScrapeConfig};
-use kvass_discovery::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
+use kvass_discovery::{Discovered, DiscoveryOptions, DnsOptions, Environment, JobDiscovery, Manager};
 use kvass_model::PrometheusLine;
 use tokio::sync::watch;
 
@@ -22,7 +22,15 @@ pub(crate) fn manager() -> Manager {
 }
 
 pub(crate) fn manager_with(dns: DnsOptions) -> Manager {
-    Manager::new(DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true, dns })
+    Manager::new(DiscoveryOptions { dns, ..options(Environment::default()) })
+}
+
+pub(crate) fn manager_in(environment: Environment) -> Manager {
+    Manager::new(options(environment))
+}
+
+fn options(environment: Environment) -> DiscoveryOptions {
+    DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true, dns: DnsOptions::default(), environment }
 }
 
 /// Waits until the job looks as it should; shows how it looks instead when it never does.
