@@ -9,6 +9,7 @@ use crate::{
     entry::{Entry, MetricType},
     error::excerpt,
     judge::Judge,
+    limits::Limits,
     nhcb::Collector,
     number::stored_number,
     openmetrics,
@@ -29,6 +30,7 @@ pub(crate) struct Lines {
     openmetrics: bool,
     grammar: Grammar,
     judge: Judge,
+    limits: Limits,
     tally: Tally,
     sample: Sample,
     exemplar: Sample,
@@ -66,6 +68,7 @@ impl Lines {
             openmetrics,
             grammar: grammar(options.line, options.convert_nhcb),
             tally: Tally::new(options.per_metric),
+            limits: Limits::new(options),
             collector: options.convert_nhcb.then(Collector::default),
             judge,
             sample: Sample::default(),
@@ -119,7 +122,9 @@ impl Lines {
         }
         let line = self.lines_read;
         self.complete_histogram().map_err(|problem| problem.at(line, &self.family))?;
-        Ok(self.tally.finish())
+        let counts = self.tally.finish();
+        self.limits.check(counts.count)?;
+        Ok(counts)
     }
 
     /// Counts one entry and returns its length; zero when it is not complete.
@@ -172,15 +177,18 @@ impl Lines {
         if let Some(admitted) = self.foresee(bytes) {
             let name = if self.judge.options().per_metric { utf8(bytes, self.sample.name)? } else { "" };
             self.tally.add(name, SeriesCount { series: u64::from(admitted), total: 1 });
+            if admitted {
+                self.limit(bytes);
+            }
             return Ok(());
         }
         self.assemble(bytes)?;
         let Some(collector) = &mut self.collector else {
-            return self.account();
+            return self.account(bytes);
         };
-        if let Some(native) = collector.complete_before(&self.labels) {
+        if let Some((native, buckets)) = collector.complete_before(&self.labels) {
             let classic = std::mem::replace(&mut self.labels, native);
-            self.account()?;
+            self.account_native(buckets)?;
             self.labels = classic;
         }
         let collected = self
@@ -190,15 +198,15 @@ impl Lines {
         // Converting a histogram looks for its start timestamp, and Prometheus' parser skips them all from
         // then on.
         self.skip_created |= collected && self.openmetrics;
-        if collected && !self.judge.options().always_classic { Ok(()) } else { self.account() }
+        if collected && !self.judge.options().always_classic { Ok(()) } else { self.account(bytes) }
     }
 
     /// Counts the native series of a histogram that ends here.
     fn complete_histogram(&mut self) -> Result<(), Problem> {
         match self.collector.as_mut().and_then(Collector::complete) {
-            Some(native) => {
+            Some((native, buckets)) => {
                 self.labels = native;
-                self.account()
+                self.account_native(buckets)
             }
             None => Ok(()),
         }
@@ -244,11 +252,35 @@ impl Lines {
         }
     }
 
-    fn account(&mut self) -> Result<(), Problem> {
+    /// Counts the series of the current line.
+    fn account(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        if self.admit()? {
+            self.limit(bytes);
+        }
+        Ok(())
+    }
+
+    /// Counts a native series that was made of lines before the current one.
+    fn account_native(&mut self, buckets: u64) -> Result<(), Problem> {
+        if self.admit()? && self.limits.admit_buckets(buckets) && self.limits.on_samples() {
+            self.limits.add_native(self.labels.written().as_bytes(), self.sample.timestamped);
+        }
+        Ok(())
+    }
+
+    /// Whether the series survives metric relabelling.
+    fn admit(&mut self) -> Result<bool, Problem> {
         let admitted = self.judge.admit(&self.labels)?;
         let name = if self.judge.options().per_metric { self.labels.metric_name() } else { "" };
         self.tally.add(name, SeriesCount { series: u64::from(admitted), total: 1 });
-        Ok(())
+        Ok(admitted)
+    }
+
+    #[inline]
+    fn limit(&mut self, bytes: &[u8]) {
+        if self.limits.on_samples() {
+            self.limits.add(bytes.get(..self.sample.series_end).unwrap_or_default(), self.sample.timestamped);
+        }
     }
 }
 

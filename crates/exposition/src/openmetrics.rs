@@ -94,13 +94,17 @@ fn read_sample(
 ) -> Result<Entry, Stop> {
     sample.reset();
     let name = cursor.metric_name()?;
+    sample.series_end = cursor.position();
     if let Some(name) = name {
         sample.name = name;
     } else if !grammar.quoted_metric_name || cursor.peek()? != b'{' {
         return Err(Stop::Bad("a metric name"));
     }
-    if cursor.accept(b'{')? && !sample.read_labels(cursor, grammar, name.is_some())? {
-        return Err(Stop::Bad("a metric name before or inside the braces"));
+    if cursor.accept(b'{')? {
+        if !sample.read_labels(cursor, grammar, name.is_some())? {
+            return Err(Stop::Bad("a metric name before or inside the braces"));
+        }
+        sample.series_end = cursor.position();
     }
     let value = spaced_token(cursor, "a space and a value after the series")?;
     sample.set_value(cursor.bytes(value), grammar)?;
@@ -109,6 +113,7 @@ fn read_sample(
         has_exemplar = cursor.accept_word(EXEMPLAR)?;
         if !has_exemplar {
             read_timestamp(cursor)?;
+            sample.timestamped = true;
             has_exemplar = cursor.accept_word(EXEMPLAR)?;
         }
     }

@@ -105,6 +105,7 @@ fn read_sample(cursor: &mut Cursor<'_>, grammar: &Grammar, sample: &mut Sample) 
     sample.reset();
     let blanks = cursor.position() > 0;
     let name = cursor.metric_name()?;
+    sample.series_end = cursor.position();
     if let Some(mut name) = name {
         // The name begins where the line does, blanks included.
         name.start = 0;
@@ -114,8 +115,11 @@ fn read_sample(cursor: &mut Cursor<'_>, grammar: &Grammar, sample: &mut Sample) 
     } else if !grammar.quoted_metric_name || cursor.peek()? != b'{' {
         return Err(Stop::Bad("a metric name"));
     }
-    if cursor.accept(b'{')? && !sample.read_labels(cursor, grammar, name.is_some())? {
-        return Err(Stop::Bad("a metric name before or inside the braces"));
+    if cursor.accept(b'{')? {
+        if !sample.read_labels(cursor, grammar, name.is_some())? {
+            return Err(Stop::Bad("a metric name before or inside the braces"));
+        }
+        sample.series_end = cursor.position();
     }
     cursor.skip_blanks();
     let value = cursor.token(|b| matches!(b, b' ' | b'\t' | b'\n' | b'{'))?;
@@ -126,6 +130,7 @@ fn read_sample(cursor: &mut Cursor<'_>, grammar: &Grammar, sample: &mut Sample) 
         if !is_timestamp(cursor.bytes(timestamp)) {
             return Err(Stop::Bad("a timestamp in whole milliseconds or the end of the line after the value"));
         }
+        sample.timestamped = true;
         cursor.skip_blanks();
     }
     cursor.expect(b'\n', "the end of the line after the timestamp")?;

@@ -46,27 +46,36 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// How many variable-length integers a repeated field adds, packed or not.
-    pub(crate) fn varints(&self) -> Result<usize, Malformed> {
+    /// A 32-bit integer in zigzag; what is above is lost, as in Go.
+    pub(crate) fn zigzag32(&self) -> Result<i32, Malformed> {
+        let value = self.varint()? as u32;
+        Ok((value >> 1) as i32 ^ -((value & 1) as i32))
+    }
+
+    /// Calls `visit` with the 64-bit integers in zigzag that a repeated field adds, packed or not.
+    pub(crate) fn zigzags(&self, mut visit: impl FnMut(i64) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        let decoded = |value: u64| (value >> 1) as i64 ^ -((value & 1) as i64);
         match self.value {
-            Value::Varint(_) => Ok(1),
+            Value::Varint(value) => visit(decoded(value)),
             Value::Bytes(mut packed) => {
-                let mut count = 0;
                 while !packed.is_empty() {
-                    varint(&mut packed)?;
-                    count += 1;
+                    visit(decoded(varint(&mut packed)?))?;
                 }
-                Ok(count)
+                Ok(())
             }
             _ => Err(Malformed("variable-length integers")),
         }
     }
 
-    /// How many 64-bit numbers a repeated field adds, packed or not.
-    pub(crate) fn doubles(&self) -> Result<usize, Malformed> {
+    /// Calls `visit` with the 64-bit numbers that a repeated field adds, packed or not.
+    pub(crate) fn doubles(&self, mut visit: impl FnMut(f64) -> Result<(), Malformed>) -> Result<(), Malformed> {
         match self.value {
-            Value::Fixed64(_) => Ok(1),
-            Value::Bytes(packed) if packed.len().is_multiple_of(8) => Ok(packed.len() / 8),
+            Value::Fixed64(bits) => visit(f64::from_bits(bits)),
+            Value::Bytes(packed) => {
+                let (numbers, rest) = packed.as_chunks::<8>();
+                numbers.iter().try_for_each(|bytes| visit(f64::from_le_bytes(*bytes)))?;
+                if rest.is_empty() { Ok(()) } else { Err(Malformed("64-bit numbers")) }
+            }
             _ => Err(Malformed("64-bit numbers")),
         }
     }
@@ -181,8 +190,17 @@ mod tests {
         assert_eq!(fields[0].varint(), Ok(150));
         assert_eq!(fields[1].double(), Ok(1.0));
         assert_eq!(fields[2].bytes(), Ok(&b"hi"[..]));
-        assert_eq!((fields[0].varints(), fields[5].varints(), fields[1].doubles()), (Ok(1), Ok(2), Ok(1)));
-        assert!(fields[3].bytes().is_err() && fields[4].varint().is_err() && fields[5].doubles().is_err());
+        let zigzags = |field: &Field<'_>| {
+            let mut values = Vec::new();
+            field.zigzags(|value| { values.push(value); Ok(()) }).map(|()| values)
+        };
+        assert_eq!((zigzags(&fields[0]), zigzags(&fields[5])), (Ok(vec![75]), Ok(vec![-1, 75])));
+        assert_eq!(fields[0].zigzag32(), Ok(75));
+        let mut doubles = Vec::new();
+        fields[1].doubles(|value| { doubles.push(value); Ok(()) }).unwrap();
+        assert_eq!(doubles, [1.0]);
+        assert!(fields[3].bytes().is_err() && fields[4].varint().is_err() && fields[5].doubles(|_| Ok(())).is_err());
+        assert!(zigzags(&fields[1]).is_err() && fields[1].zigzag32().is_err());
     }
 
     #[test]

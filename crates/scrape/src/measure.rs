@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use http::header;
 use kvass_exposition::{Counts, SeriesCounter};
 use kvass_model::{Labels, PrometheusLine};
 
@@ -19,8 +18,7 @@ pub async fn measure(
     line: PrometheusLine,
 ) -> Result<Counts, ScrapeError> {
     let mut response = client.scrape(url, client.default_headers(timeout, USER_AGENT), timeout).await?;
-    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let options = client.count_options(labels, content_type, line);
+    let options = client.count_options(labels, &response, line);
     // Prometheus looks at the content type only once there is something to parse.
     let Some(first) = response.chunk().await? else { return Ok(Counts::default()) };
     let mut counter = SeriesCounter::new(options?);
