@@ -109,7 +109,8 @@ impl NativeHistogram {
         check_counts(positive, negative)?;
         let observations = positive.observations.wrapping_add(negative.observations);
         let float_observations = positive.float_observations + negative.float_observations;
-        if if float { float_observations > count_float } else { observations > count } {
+        let too_few = if float { float_observations > count_float } else { observations > count };
+        if too_few {
             return Err(Refusal::Histogram("a count that is not below the observations in its buckets"));
         }
         Ok(())
@@ -149,7 +150,8 @@ impl NativeHistogram {
         }
         let observations = positive.observations.wrapping_add(negative.observations).wrapping_add(self.zero_count);
         // Observations of NaN are in no bucket.
-        if if self.sum.is_nan() { observations > count } else { observations != count } {
+        let differs = if self.sum.is_nan() { observations > count } else { observations != count };
+        if differs {
             return Err(Refusal::Histogram("a count that is the sum of its buckets"));
         }
         Ok(())

@@ -19,8 +19,11 @@ pub async fn measure(
 ) -> Result<Counts, ScrapeError> {
     let mut response = client.scrape(url, client.default_headers(timeout, USER_AGENT), timeout).await?;
     let options = client.count_options(labels, &response, line);
-    // Prometheus looks at the content type only once there is something to parse.
-    let Some(first) = response.chunk().await? else { return Ok(Counts::default()) };
+    let Some(first) = response.chunk().await? else {
+        // Prometheus looks at the content type only once there is something to parse.
+        let Ok(options) = options else { return Ok(Counts::default()) };
+        return Ok(SeriesCounter::new(options).finish()?);
+    };
     let mut counter = SeriesCounter::new(options?);
     counter.push(&first)?;
     while let Some(chunk) = response.chunk().await? {

@@ -64,7 +64,7 @@ async fn replay(server: &Server) {
     for case in plan.cases(server.line) {
         let golden = golden.remove(case.name.as_str()).unwrap_or_else(|| panic!("{} was not recorded", case.name));
         let client = JobClient::new(config.job(case.job).unwrap(), &ClientOptions::default()).unwrap();
-        let problem = compare(server, &case, &golden, &client, &bodies.url(&format!("/{}", case.number))).await;
+        let problem = compare(server, &case, &golden, &client, &bodies.url(&case.path())).await;
         match (problem, differing.remove(&case.name)) {
             (Err(problem), false) => wrong += &format!("{}: {problem}\n", case.name),
             (Ok(()), true) => wrong += &format!("{}: listed in differences.txt, but there is none\n", case.name),

@@ -57,8 +57,15 @@ pub(crate) struct Case<'a> {
     pub(crate) name: String,
     pub(crate) job: &'a str,
     pub(crate) body: &'a Body,
-    /// Its `instance` label and path.
+    /// Its `instance` label.
     pub(crate) number: usize,
+}
+
+impl Case<'_> {
+    /// Where it is served.
+    pub(crate) fn path(&self) -> String {
+        format!("/{}/{}", self.number, self.job)
+    }
 }
 
 struct Job {
@@ -96,8 +103,7 @@ impl Plan {
     /// What Prometheus servers of a line can be shown.
     pub(crate) fn cases(&self, line: PrometheusLine) -> Vec<Case<'_>> {
         let cases = self.bodies.iter().enumerate().flat_map(|(number, body)| {
-            let case = move |job| Case { name: format!("{} @{job}", body.name), job, body, number };
-            body.jobs.iter().map(move |job| case(job))
+            body.jobs.iter().map(move |job| Case { name: format!("{} @{job}", body.name), job, body, number })
         });
         cases.filter(|case| self.job(case.job).is_for(line)).collect()
     }
@@ -108,12 +114,13 @@ impl Plan {
 
     /// A configuration that scrapes the bodies from `address`.
     pub(crate) fn config(&self, line: PrometheusLine, global: &str, address: &str) -> String {
-        let mut text = format!("global: {{scrape_interval: 5s, scrape_timeout: 5s{global}}}\nscrape_configs:\n");
+        let mut text = format!("global: {{scrape_interval: 15s, scrape_timeout: 15s{global}}}\nscrape_configs:\n");
         let cases = self.cases(line);
         for Job { name, settings, .. } in self.jobs.iter().filter(|job| job.is_for(line)) {
             text += &format!("- {{job_name: {name}, static_configs: [");
-            for Case { number, .. } in cases.iter().filter(|case| case.job == name) {
-                text += &format!("{{targets: ['{address}'], labels: {{instance: '{number}', __metrics_path__: /{number}}}}}, ");
+            for case in cases.iter().filter(|case| case.job == name) {
+                let labels = format!("{{instance: '{}', __metrics_path__: {}}}", case.number, case.path());
+                text += &format!("{{targets: ['{address}'], labels: {labels}}}, ");
             }
             text += &format!("], {settings}}}\n");
         }
@@ -122,7 +129,7 @@ impl Plan {
 
     /// The answer to a request.
     pub(crate) fn reply(&self, request: &str) -> Reply {
-        let number: usize = request.split(' ').nth(1).and_then(|path| path[1..].parse().ok()).unwrap();
+        let number: usize = request.split('/').nth(1).and_then(|number| number.parse().ok()).unwrap();
         let mut body = &self.bodies[number];
         if body.name == "http: negotiated" {
             let accept = header(request, "accept").unwrap_or_default();
@@ -136,7 +143,7 @@ impl Plan {
         let content_type = if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
         let length = if *status == 204 { String::new() } else { format!("Content-Length: {}\r\n", bytes.len()) };
         let head = format!("HTTP/1.1 {status} Test\r\n{content_type}{length}{headers}\r\n");
-        Reply::raw([head.as_bytes(), bytes].concat(), Then::Continue)
+        Reply::raw([head.as_bytes(), bytes.as_slice()].concat(), Then::Continue)
     }
 }
 
@@ -157,21 +164,19 @@ fn bodies(file: &str, text: &str) -> Vec<Body> {
     let mut defaults = Body { status: 200, ..Body::default() };
     let mut default_options: Vec<&str> = Vec::new();
     let mut bodies = Vec::new();
-    let text = text.strip_prefix("=== ").unwrap();
+    // A section ends with the line feed before the next one, or at the end of the file.
+    let text = text.strip_prefix("=== ").and_then(|text| text.strip_suffix('\n')).unwrap();
     for section in text.split("\n=== ") {
-        let (head, content) = section.split_once('\n').unwrap_or((section, ""));
+        let (head, content) = match section.split_once('\n') {
+            Some((head, content)) => (head, format!("{content}\n")),
+            None => (section, String::new()),
+        };
         let (name, options) = head.split_once(" | ").map_or((head, Vec::new()), |(name, rest)| (name, rest.split(" | ").collect()));
         if name == "*" {
             defaults = Body { status: 200, ..Body::default() };
             default_options = options;
             continue;
         }
-        // The last line of a section lost its line feed to the next section's mark, that of a file did not.
-        let content = if content.is_empty() || content.ends_with('\n') && section.as_ptr_range().end == text.as_ptr_range().end {
-            content.to_owned()
-        } else {
-            format!("{content}\n")
-        };
         let mut body = Body { name: format!("{file}: {name}"), bytes: unfold(&content), ..defaults.clone() };
         for option in default_options.iter().chain(&options) {
             body.set(option);

@@ -63,7 +63,7 @@ async fn record(server: &Server, program: &Path) {
             break;
         }
         let log = || fs::read_to_string(dir.path().join("log")).unwrap();
-        assert!(attempt < 60, "{scraped} of {} scraped: {}", cases.len(), log());
+        assert!(attempt < 150, "{scraped} of {} scraped: {}", cases.len(), log());
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     let errors = api.errors().await;
@@ -97,13 +97,11 @@ async fn record(server: &Server, program: &Path) {
 /// The `Accept` header of every job.
 fn accepted(plan: &Plan, server: &Server, requests: &[String]) -> String {
     let mut headers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for case in plan.cases(server.line) {
-        let path = format!("GET /{} ", case.number);
-        // Only a body that one job scrapes tells what that job sends.
-        if plan.cases(server.line).iter().filter(|other| other.number == case.number).count() == 1 {
-            let seen = requests.iter().filter(|request| request.starts_with(&path));
-            headers.entry(case.job).or_default().extend(seen.filter_map(|request| header(request, "accept")));
-        }
+    let cases = plan.cases(server.line);
+    let jobs: BTreeMap<String, &str> = cases.iter().map(|case| (case.path(), case.job)).collect();
+    for request in requests {
+        let job = request.split(' ').nth(1).and_then(|path| jobs.get(path)).unwrap();
+        headers.entry(job).or_default().extend(header(request, "accept"));
     }
     headers.into_iter().map(|(job, seen)| format!("Accept @{job}\t{}\n", Vec::from_iter(seen).join(" | "))).collect()
 }
@@ -133,7 +131,7 @@ impl Api {
     async fn errors(&self) -> BTreeMap<Target, String> {
         let answer = self.get("targets?state=active").await.unwrap();
         let targets = answer["data"]["activeTargets"].as_array().unwrap().clone();
-        let error = |target: &Value| {
+        let error = |target: &Value| -> String {
             let error = target["lastError"].as_str().unwrap();
             let printable = error.chars().map(|c| if c.is_control() { ' ' } else { c });
             printable.take(ERROR_LENGTH).collect()

@@ -85,6 +85,10 @@ fn class(error: &str) -> &'static str {
             "histogram",
         ),
     ];
+    // What Go says of an empty body that should be gzip.
+    if error == "EOF" {
+        return "gzip";
+    }
     let found = classes.iter().find(|(texts, _)| texts.iter().any(|text| error.contains(text)));
     found.map_or("syntax", |(_, class)| class)
 }
