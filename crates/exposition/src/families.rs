@@ -150,13 +150,7 @@ impl Families {
         Ok(name)
     }
 
-    fn count_metric(
-        &mut self,
-        name: &str,
-        kind: i32,
-        message: &[u8],
-        first_is_native: &mut Option<bool>,
-    ) -> Result<(), Problem> {
+    fn count_metric(&mut self, name: &str, kind: i32, message: &[u8], first_is_native: &mut Option<bool>) -> Result<(), Problem> {
         let mut metric = Metric::read(message)?;
         let line = self.judge.options().line;
         if line == PrometheusLine::V2 && metric.labels.iter().any(|(name, _)| !is_legacy_label_name(name)) {
@@ -176,7 +170,7 @@ impl Families {
                 Ok(())
             }
             HISTOGRAM | GAUGE_HISTOGRAM => {
-                let mut native = metric.histogram.is_native();
+                let mut native = metric.histogram.is_native(line);
                 // Prometheus 2 takes all histograms of a family for what the first one is.
                 if line == PrometheusLine::V2 {
                     native = *first_is_native.get_or_insert(native);
@@ -195,8 +189,9 @@ impl Families {
         let histogram = &metric.histogram;
         let classic = if native { keep_classic && histogram.has_buckets() } else { keep_classic || !convert };
         if native {
-            if !histogram.is_consistent(line) {
-                return Err(Refusal::Histogram("as many native buckets as the spans announce").into());
+            // The parser of Prometheus 3 checks that, the storage of Prometheus 2.
+            if line == PrometheusLine::V3 {
+                check_spans(histogram, line)?;
             }
             self.add_native(name, metric)?;
         }
@@ -211,7 +206,7 @@ impl Families {
         }
         if !native && convert {
             let Some(buckets) = histogram.converted_buckets() else {
-                return Err(Problem::Malformed("a classic histogram that is consistent enough to be converted"));
+                return Err(Refusal::Histogram("a classic histogram that is consistent enough to be converted").into());
             };
             if self.admit(name, metric, None)? && self.limits.admit_buckets(buckets) {
                 self.limits.add_native(&self.labels, metric.timestamped);
@@ -229,6 +224,7 @@ impl Families {
         if !options.native_histograms {
             return Err(Refusal::NativeHistogram.into());
         }
+        check_spans(&metric.histogram, options.line)?;
         let stored = metric.histogram.judge_native(options.line, options.native_max_schema)?;
         if self.limits.admit_buckets(stored.buckets) {
             stored.valid?;
@@ -269,6 +265,10 @@ impl Families {
     fn error(&self, family: &[u8], expected: &'static str) -> CountError {
         CountError::Message { offset: self.offset, family: crate::error::excerpt(family), expected }
     }
+}
+
+fn check_spans(histogram: &Histogram, line: PrometheusLine) -> Result<(), Refusal> {
+    if histogram.is_consistent(line) { Ok(()) } else { Err(Refusal::Histogram("as many native buckets as the spans announce")) }
 }
 
 impl<'a> Family<'a> {

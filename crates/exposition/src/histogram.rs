@@ -68,8 +68,8 @@ impl Histogram {
     }
 
     /// Whether the message describes a native histogram.
-    pub(crate) fn is_native(&self) -> bool {
-        self.native.is_native()
+    pub(crate) fn is_native(&self, line: PrometheusLine) -> bool {
+        self.native.is_native(line)
     }
 
     /// Whether the spans announce as many native buckets as there are.

@@ -40,8 +40,6 @@ pub(crate) struct Lines {
     metric_type: MetricType,
     /// Present when classic histograms are converted.
     collector: Option<Collector>,
-    /// Start timestamps in `_created` lines are consumed rather than counted.
-    skip_created: bool,
     lines_read: u64,
     started: bool,
     ended: bool,
@@ -76,7 +74,6 @@ impl Lines {
             labels: SampleLabels::default(),
             family: Vec::new(),
             metric_type: MetricType::default(),
-            skip_created: false,
             lines_read: 0,
             started: false,
             ended: false,
@@ -113,6 +110,11 @@ impl Lines {
             rest.drain(..used);
         }
         if !rest.is_empty() {
+            // A sample without its line feed that is good otherwise is followed by nothing, not even the end mark.
+            let is_sample = rest.first() != Some(&b'#') && rest.last() != Some(&b'\n');
+            if is_sample && self.consume(&[&rest[..], b"\n"].concat()).is_ok_and(|used| used > rest.len()) {
+                return Err(CountError::MissingEof { line: self.lines_read + 1 });
+            }
             return Err(Problem::Syntax("the rest of this entry before the body ends").at(self.lines_read + 1, &rest));
         }
         // Prometheus 3 does not even look at an empty body; 2 misses the end mark.
@@ -171,9 +173,6 @@ impl Lines {
     }
 
     fn take_sample(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        if self.skip_created && self.metric_type != MetricType::Other && self.sample.name.of(bytes).ends_with(b"_created") {
-            return Ok(());
-        }
         if let Some(admitted) = self.foresee(bytes) {
             let name = if self.judge.options().per_metric { utf8(bytes, self.sample.name)? } else { "" };
             self.tally.add(name, SeriesCount { series: u64::from(admitted), total: 1 });
@@ -195,9 +194,6 @@ impl Lines {
             .collector
             .as_mut()
             .is_some_and(|collector| collector.collect(&self.family, self.metric_type, &self.labels, self.sample.value));
-        // Converting a histogram looks for its start timestamp, and Prometheus' parser skips them all from
-        // then on.
-        self.skip_created |= collected && self.openmetrics;
         if collected && !self.judge.options().always_classic { Ok(()) } else { self.account(bytes) }
     }
 
@@ -234,7 +230,14 @@ impl Lines {
     fn assemble(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let Sample { name, labels, .. } = &self.sample;
         let end = labels.last().map_or(0, |(_, value)| value.end).max(name.end);
-        self.labels.assign(utf8(bytes, Span { start: 0, end })?, *name, labels);
+        let Ok(line) = std::str::from_utf8(bytes.get(..end).unwrap_or_default()) else {
+            // Values have been checked, so it is a name in quotes.
+            return Err(match std::str::from_utf8(name.of(bytes)) {
+                Ok(_) => Refusal::LabelName(excerpt(bytes)).into(),
+                Err(_) => Refusal::MetricName(excerpt(name.of(bytes))).into(),
+            });
+        };
+        self.labels.assign(line, *name, labels);
         if let Some(label) = self.number_label() {
             self.labels.rewrite(label, stored_number);
         }
@@ -248,7 +251,7 @@ impl Lines {
             _ if self.judge.options().line == PrometheusLine::V2 => None,
             MetricType::Histogram => Some(BUCKET_LABEL),
             MetricType::Summary => Some(QUANTILE_LABEL),
-            MetricType::Counter | MetricType::Other => None,
+            MetricType::Other => None,
         }
     }
 

@@ -52,9 +52,13 @@ struct Populated {
 
 impl NativeHistogram {
     /// Whether the message describes a native histogram: any span, or something in or about the zero
-    /// bucket. Libraries add an empty span to mark one without observations.
-    pub(crate) fn is_native(&self) -> bool {
-        !self.positive.spans.is_empty() || !self.negative.spans.is_empty() || self.zero_threshold > 0.0 || self.zero_count > 0
+    /// bucket. Libraries add an empty span to mark one without observations, which means nothing to Prometheus 2.42.
+    pub(crate) fn is_native(&self, line: PrometheusLine) -> bool {
+        let marked = |side: &Side| match line {
+            PrometheusLine::V2 => !side.deltas.is_empty(),
+            PrometheusLine::V3 => !side.spans.is_empty(),
+        };
+        marked(&self.positive) || marked(&self.negative) || self.zero_threshold > 0.0 || self.zero_count > 0
     }
 
     /// Whether its counts are floats. `count_float` is the count of all observations as float.
@@ -126,7 +130,8 @@ impl NativeHistogram {
     ) -> Result<(), Refusal> {
         if schema == CUSTOM_SCHEMA {
             // Protobuf has no custom bounds, so there is one bucket at most.
-            let zero_bucket = self.zero_threshold != 0.0 || if float { self.zero_count_float != 0.0 } else { self.zero_count > 0 };
+            let zero_bucket =
+                self.zero_threshold != 0.0 || if float { self.zero_count_float != 0.0 } else { self.zero_count > 0 };
             if zero_bucket || !negative.indexes.is_empty() || positive.indexes.iter().any(|index| *index != 0) {
                 return Err(Refusal::Histogram("custom bounds for the schema of custom buckets"));
             }
@@ -136,7 +141,8 @@ impl NativeHistogram {
         self.check_order(positive, negative)?;
         for side in [positive, negative] {
             let (first, last) = (side.indexes.first(), side.indexes.last());
-            if first.is_some_and(|index| *index <= i64::from(i32::MIN)) || last.is_some_and(|index| *index > i64::from(i32::MAX)) {
+            if first.is_some_and(|index| *index <= i64::from(i32::MIN)) || last.is_some_and(|index| *index > i64::from(i32::MAX))
+            {
                 return Err(Refusal::Histogram("bucket indexes of 32 bits"));
             }
         }
@@ -160,11 +166,7 @@ impl NativeHistogram {
     /// Spans may not overlap.
     fn check_order(&self, positive: &Populated, negative: &Populated) -> Result<(), Refusal> {
         let ordered = |side: &Populated| side.indexes.windows(2).all(|pair| pair[0] < pair[1]);
-        if ordered(positive) && ordered(negative) {
-            Ok(())
-        } else {
-            Err(Refusal::Histogram("spans without a gap below zero"))
-        }
+        if ordered(positive) && ordered(negative) { Ok(()) } else { Err(Refusal::Histogram("spans without a gap below zero")) }
     }
 }
 
@@ -257,7 +259,10 @@ mod tests {
     fn neighbours_merge() {
         let buckets = |indexes: &[i64], steps| Populated { indexes: indexes.to_vec(), ..Populated::default() }.reduced(steps);
         // Bucket 1 of a schema takes 1 and 2 of the next finer one.
-        assert_eq!([buckets(&[0, 1, 2, 3], 0), buckets(&[0, 1, 2, 3], 1), buckets(&[1, 2], 1), buckets(&[2, 3], 1)], [4, 3, 1, 2]);
+        assert_eq!(
+            [buckets(&[0, 1, 2, 3], 0), buckets(&[0, 1, 2, 3], 1), buckets(&[1, 2], 1), buckets(&[2, 3], 1)],
+            [4, 3, 1, 2]
+        );
         assert_eq!([buckets(&[-1, 0, 1], 1), buckets(&[-1000, 1000], 12), buckets(&[], 3)], [2, 2, 0]);
     }
 

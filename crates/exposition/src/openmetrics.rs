@@ -53,7 +53,7 @@ fn read_descriptor(cursor: &mut Cursor<'_>, grammar: &Grammar) -> Result<Entry, 
         return Err(Stop::Bad("HELP, TYPE, UNIT or EOF and single spaces after #"));
     }
     let name = if grammar.quoted_names && cursor.peek()? == b'"' {
-        cursor.quoted(grammar.line_feeds_in_names, "a metric name")?
+        cursor.quoted_name(grammar.line_feeds_in_names, "a metric name")?
     } else {
         cursor.metric_name()?.ok_or(Stop::Bad("a metric name"))?
     };
@@ -76,10 +76,9 @@ fn read_descriptor(cursor: &mut Cursor<'_>, grammar: &Grammar) -> Result<Entry, 
         };
     }
     let metric_type = match text {
-        b"counter" => MetricType::Counter,
         b"histogram" => MetricType::Histogram,
         b"summary" => MetricType::Summary,
-        b"gauge" | b"gaugehistogram" | b"info" | b"stateset" | b"unknown" => MetricType::Other,
+        b"counter" | b"gauge" | b"gaugehistogram" | b"info" | b"stateset" | b"unknown" => MetricType::Other,
         _ => return Err(Stop::Bad("counter, gauge, histogram, gaugehistogram, summary, info, stateset or unknown as type")),
     };
     Ok(Entry::Type { name, metric_type })

@@ -72,7 +72,7 @@ impl Sample {
             let quoted = grammar.quoted_names && cursor.peek()? == b'"';
             let name = if quoted {
                 self.bare = false;
-                cursor.quoted(grammar.line_feeds_in_names, "a label name")?
+                cursor.quoted_name(grammar.line_feeds_in_names, "a label name")?
             } else {
                 cursor.label_name()?.ok_or(Stop::Bad("a label name or a closing brace"))?
             };

@@ -73,7 +73,7 @@ fn skip_comment(cursor: &mut Cursor<'_>) -> Result<Entry, Stop> {
 fn read_metadata(cursor: &mut Cursor<'_>, grammar: &Grammar, help: bool) -> Result<Entry, Stop> {
     cursor.skip_blanks();
     let name = if grammar.quoted_names && cursor.peek()? == b'"' {
-        cursor.quoted(grammar.line_feeds_in_names, "a metric name")?
+        cursor.quoted_name(grammar.line_feeds_in_names, "a metric name")?
     } else {
         cursor.metric_name()?.ok_or(Stop::Bad("a metric name after HELP or TYPE"))?
     };
@@ -92,8 +92,7 @@ fn read_metadata(cursor: &mut Cursor<'_>, grammar: &Grammar, help: bool) -> Resu
         return Ok(Entry::Metadata);
     }
     let metric_type = match text {
-        b"counter" => MetricType::Counter,
-        b"gauge" | b"untyped" => MetricType::Other,
+        b"counter" | b"gauge" | b"untyped" => MetricType::Other,
         b"histogram" => MetricType::Histogram,
         b"summary" => MetricType::Summary,
         _ => return Err(Stop::Bad("counter, gauge, histogram, summary or untyped as type")),

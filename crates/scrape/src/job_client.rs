@@ -104,12 +104,7 @@ impl JobClient {
     /// # Errors
     /// [`ScrapeError::ContentType`] when that Prometheus has no parser for the body. An empty body is a
     /// good scrape all the same.
-    pub fn count_options(
-        &self,
-        labels: &Labels,
-        response: &Response,
-        line: PrometheusLine,
-    ) -> Result<CountOptions, ScrapeError> {
+    pub fn count_options(&self, labels: &Labels, response: &Response, line: PrometheusLine) -> Result<CountOptions, ScrapeError> {
         let job = &*self.job;
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // Prometheus 2 has no such setting but a flag, without which it asks for no protobuf.

@@ -17,10 +17,54 @@ const MAX_SEED: usize = 1500;
 
 /// What bodies are mixed with: what the formats give a meaning to.
 const WORDS: &[&[u8]] = &[
-    b"# TYPE h histogram\n", b"# TYPE s summary\n", b"# TYPE c counter\n", b"# HELP a b\n", b"# UNIT a_b b\n", b"# EOF\n", b"# EOF", b"# ",
-    b"#", b"\n", b"\r", b" ", b"\t", b"\0", b"\\", b"\"", b"{", b"}", b",", b"=", b"\xff", b"\xc3\xa9", b"le=\"1\"", b"le=\"+Inf\"",
-    b"quantile=\"0.5\"", b"__name__=\"x\"", b"\"a.b\"", b"h_bucket{le=\"2\"} 1\n", b"h_count 1\n", b"h_sum 1\n", b"h_created 1\n", b" # {a=\"b\"} 1",
-    b"NaN", b"+Inf", b"1e400", b"0x1p3", b"1_0", b"-1", b" 1", b" 123", b"\x80", b"\x01", b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x3a", b"\x62\x00",
+    b"# TYPE h histogram\n",
+    b"# TYPE s summary\n",
+    b"# TYPE c counter\n",
+    b"# HELP a b\n",
+    b"# UNIT a_b b\n",
+    b"# EOF\n",
+    b"# EOF",
+    b"# ",
+    b"#",
+    b"\n",
+    b"\r",
+    b" ",
+    b"\t",
+    b"\0",
+    b"\\",
+    b"\"",
+    b"{",
+    b"}",
+    b",",
+    b"=",
+    b"\xff",
+    b"\xc3\xa9",
+    b"le=\"1\"",
+    b"le=\"+Inf\"",
+    b"quantile=\"0.5\"",
+    b"__name__=\"x\"",
+    b"\"a.b\"",
+    b"h_bucket{le=\"2\"} 1\n",
+    b"h_count 1\n",
+    b"h_sum 1\n",
+    b"h_created 1\n",
+    b" # {a=\"b\"} 1",
+    b"NaN",
+    b"+Inf",
+    b"1e400",
+    b"0x1p3",
+    b"1_0",
+    b"-1",
+    b" 1",
+    b" 123",
+    b"\x80",
+    b"\x01",
+    b"\x0a",
+    b"\x12",
+    b"\x1a",
+    b"\x22",
+    b"\x3a",
+    b"\x62\x00",
 ];
 
 /// A request: the same for both sides.
@@ -155,8 +199,13 @@ fn mutated_bodies() {
         for _ in 0..random.below(4) {
             random.mutate(&mut body, seeds);
         }
-        let question =
-            Question { format: *format, native: random.chance(2), keep_classic: random.chance(3), convert: random.chance(2), body };
+        let question = Question {
+            format: *format,
+            native: random.chance(2),
+            keep_classic: random.chance(3),
+            convert: random.chance(2),
+            body,
+        };
         let theirs = reference.ask(&question);
         let size = 1 + random.below(40);
         asked += 1;

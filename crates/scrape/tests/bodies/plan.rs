@@ -171,7 +171,8 @@ fn bodies(file: &str, text: &str) -> Vec<Body> {
             Some((head, content)) => (head, format!("{content}\n")),
             None => (section, String::new()),
         };
-        let (name, options) = head.split_once(" | ").map_or((head, Vec::new()), |(name, rest)| (name, rest.split(" | ").collect()));
+        let (name, options) =
+            head.split_once(" | ").map_or((head, Vec::new()), |(name, rest)| (name, rest.split(" | ").collect()));
         if name == "*" {
             defaults = Body { status: 200, ..Body::default() };
             default_options = options;
@@ -203,6 +204,10 @@ fn bodies(file: &str, text: &str) -> Vec<Body> {
 }
 
 impl Body {
+    pub(crate) fn is_gzip(&self) -> bool {
+        self.headers.contains("Content-Encoding: gzip\r\n")
+    }
+
     pub(crate) fn format(&self) -> Format {
         Format::of_content_type(Some(&self.content_type), PrometheusLine::V2, None).unwrap()
     }

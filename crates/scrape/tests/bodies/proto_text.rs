@@ -94,7 +94,8 @@ impl<'a> Reader<'a> {
         assert!(self.accept(b'{'), "{message}: expected a brace");
         let mut bytes = Vec::new();
         while !self.accept(b'}') {
-            let name = self.word().unwrap_or_else(|| panic!("{message}: expected a field at {:?}", String::from_utf8_lossy(self.rest)));
+            let name =
+                self.word().unwrap_or_else(|| panic!("{message}: expected a field at {:?}", String::from_utf8_lossy(self.rest)));
             if name == "hex" {
                 bytes.extend(self.hex());
                 continue;

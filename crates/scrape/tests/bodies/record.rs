@@ -94,7 +94,7 @@ async fn record(server: &Server, program: &Path) {
     println!("{}: {} cases", server.name, cases.len());
 }
 
-/// The `Accept` header of every job.
+/// The `Accept` headers, each with the jobs that send it.
 fn accepted(plan: &Plan, server: &Server, requests: &[String]) -> String {
     let mut headers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let cases = plan.cases(server.line);
@@ -103,7 +103,11 @@ fn accepted(plan: &Plan, server: &Server, requests: &[String]) -> String {
         let job = request.split(' ').nth(1).and_then(|path| jobs.get(path)).unwrap();
         headers.entry(job).or_default().extend(header(request, "accept"));
     }
-    headers.into_iter().map(|(job, seen)| format!("Accept @{job}\t{}\n", Vec::from_iter(seen).join(" | "))).collect()
+    let mut senders: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (job, seen) in headers {
+        senders.entry(Vec::from_iter(seen).join(" | ")).or_default().push(job);
+    }
+    senders.into_iter().map(|(header, jobs)| format!("Accept\t{header}\t{}\n", jobs.join(" "))).collect()
 }
 
 /// Job and instance of a target.

@@ -41,12 +41,14 @@ pub(crate) enum Verdict {
     Above(&'static str, SeriesCount),
 }
 
-impl From<&Golden> for Verdict {
-    fn from(golden: &Golden) -> Self {
-        match class(&golden.error) {
-            _ if golden.up => Verdict::Up(golden.count),
-            limit @ ("sample limit" | "bucket limit") => Verdict::Above(limit, golden.count),
-            class => Verdict::Down(class),
+impl Golden {
+    /// `gzip` tells whether the body was announced as such.
+    pub(crate) fn verdict(&self, gzip: bool) -> Verdict {
+        match (class(&self.error), self.error.as_str()) {
+            _ if self.up => Verdict::Up(self.count),
+            (limit @ ("sample limit" | "bucket limit"), _) => Verdict::Above(limit, self.count),
+            (_, "EOF" | "unexpected EOF") if gzip => Verdict::Down("gzip"),
+            (class, _) => Verdict::Down(class),
         }
     }
 }
@@ -56,9 +58,12 @@ fn class(error: &str) -> &'static str {
     let classes: [(&[&str], &str); 16] = [
         (&["server returned HTTP status"], "status"),
         (&["body size limit exceeded"], "body size limit"),
-        (&["gzip: ", "unexpected EOF"], "gzip"),
+        (&["gzip: "], "gzip"),
         (&["received a zstd-compressed response"], "encoding"),
-        (&["fallback_scrape_protocol specified", "fallback_scrape_protocol for target"], "content type"),
+        (
+            &["fallback_scrape_protocol specified", "fallback_scrape_protocol for target", "OpenMetrics 2.0 Content-Type"],
+            "content type",
+        ),
         (&["histogram bucket limit"], "bucket limit"),
         (&["sample limit exceeded"], "sample limit"),
         (&["label_limit exceeded"], "label limit"),
@@ -79,16 +84,16 @@ fn class(error: &str) -> &'static str {
                 "span number",
                 "spans require",
                 "spans need",
+                "count is not cumulative",
+                "count mismatch",
+                "boundary must not be NaN",
+                "must be non-negative",
                 "histograms must not have",
                 "zero threshold",
             ],
             "histogram",
         ),
     ];
-    // What Go says of an empty body that should be gzip.
-    if error == "EOF" {
-        return "gzip";
-    }
     let found = classes.iter().find(|(texts, _)| texts.iter().any(|text| error.contains(text)));
     found.map_or("syntax", |(_, class)| class)
 }
@@ -99,7 +104,7 @@ impl From<Result<Counts, ScrapeError>> for Verdict {
             Ok(counts) => Verdict::Up(counts.count),
             Err(ScrapeError::Status(_)) => Verdict::Down("status"),
             Err(ScrapeError::BodyTooLarge { .. }) => Verdict::Down("body size limit"),
-            Err(ScrapeError::Gzip { .. }) => Verdict::Down("gzip"),
+            Err(ScrapeError::Gzip { .. } | ScrapeError::Truncated { .. }) => Verdict::Down("gzip"),
             Err(ScrapeError::ContentType { .. }) => Verdict::Down("content type"),
             Err(ScrapeError::Encoding { .. }) => Verdict::Down("encoding"),
             Err(ScrapeError::Format(error)) => error.into(),

@@ -94,7 +94,9 @@ async fn counting_follows_the_job_and_the_prometheus_line() {
     let plain = job("a", HttpClientConfig::default());
     let asking = ScrapeConfig { accept: "application/vnd.google.protobuf,*/*".to_owned(), ..plain.clone() };
     let labelled = Labels::from([("job", "a"), ("__scrape_native_histograms__", "True")]);
-    for (config, labels, native) in [(&plain, &labels, [false, false]), (&asking, &labels, [true, false]), (&plain, &labelled, [false, true])] {
+    for (config, labels, native) in
+        [(&plain, &labels, [false, false]), (&asking, &labels, [true, false]), (&plain, &labelled, [false, true])]
+    {
         let client = job_client(config.clone());
         let response = answer(&client, "text-plain").await;
         let options = |line| client.count_options(labels, &response, line).unwrap().native_histograms;
