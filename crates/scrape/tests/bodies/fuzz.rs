@@ -229,8 +229,22 @@ fn mutated_bodies() {
     assert!(good > 0 && good < asked, "bodies must be good and bad");
 }
 
+/// Bodies that are left out, as nobody sends them on purpose and we do not follow Prometheus there.
+///
+/// Its lexers pass over NUL bytes in some of their states, for example between the letters of `HELP`, so that each place
+/// has a rule of its own; the places that matter are among the recorded bodies. Its protobuf decoder reads on behind a
+/// packed list whose last number is cut off, and takes what follows for the rest of that number.
+fn is_left_out(question: &Question) -> bool {
+    match question.format {
+        Format::Text | Format::OpenMetrics => question.body.contains(&0),
+        Format::Protobuf => {
+            question.ours(usize::MAX).is_err_and(|error| error.contains("64-bit numbers") || error.contains("variable-length"))
+        }
+    }
+}
+
 fn differ(question: &Question, theirs: &Result<u64, String>, size: usize) -> bool {
-    [usize::MAX, size].iter().any(|size| question.ours(*size).ok() != theirs.as_ref().ok().copied())
+    !is_left_out(question) && [usize::MAX, size].iter().any(|size| question.ours(*size).ok() != theirs.as_ref().ok().copied())
 }
 
 /// The shortest body that can be had by leaving parts out and that both sides still see differently.
