@@ -17,6 +17,8 @@ pub struct ScrapeConfig {
     pub job_name: Arc<str>,
     /// Keep exposed labels that collide with target labels.
     pub honor_labels: bool,
+    /// Samples keep the timestamps they are exposed with.
+    pub honor_timestamps: bool,
     /// URL parameters.
     pub params: Params,
     /// Never zero.
@@ -49,6 +51,11 @@ pub struct ScrapeConfig {
     pub always_scrape_classic_histograms: bool,
     /// Classic histograms become one native series each.
     pub convert_classic_histograms_to_nhcb: bool,
+    /// Buckets of a native histogram above which a scrape fails, unless fewer are left in a coarser resolution; 0 = no
+    /// limit.
+    pub native_histogram_bucket_limit: u64,
+    /// Growth from bucket to bucket below which native histograms are stored in a coarser resolution; 0 = as they come.
+    pub native_histogram_min_bucket_factor: f64,
     /// The `Accept` header a Prometheus of the configured line sends for this job.
     pub accept: String,
     /// Parser used by Prometheus 3 when the content type is missing or unknown.

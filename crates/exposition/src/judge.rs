@@ -167,12 +167,18 @@ impl Judge {
         Ok(())
     }
 
-    /// A repeated label reaches the storage, which refuses it, unless a target label or a rule replaced
-    /// or deleted it.
+    /// A repeated label reaches the storage, which refuses it, unless it was deleted. A target label or a rule that
+    /// replaces it leaves one of it in Prometheus 3.
     fn check_repetitions(&self, exposed: &SampleLabels) -> Result<(), Refusal> {
         for ((name, value), (next, _)) in exposed.iter().zip(exposed.iter().skip(1)) {
-            let replaced = || !self.options.honor_labels && self.options.target_labels.get(name).is_some();
-            if name == next && !replaced() && self.builder.get(name) == Some(value) {
+            let of_target = || !self.options.honor_labels && self.options.target_labels.get(name).is_some();
+            let stays = || match self.options.line {
+                PrometheusLine::V2 => !of_target() && self.builder.get(name) == Some(value),
+                PrometheusLine::V3 => {
+                    self.builder.get(name).is_some() && exposed.distinct().any(|label| label.0 == name && !label.1.is_empty())
+                }
+            };
+            if name == next && stays() {
                 return Err(Refusal::DuplicateLabel(shorten(name)));
             }
         }
@@ -323,5 +329,8 @@ mod tests {
         let exposed = [(METRIC_NAME, "m"), ("a", "1"), ("a", "2")];
         assert_eq!(stored(options(false), &exposed).0, Ok(true));
         assert_eq!(stored(options(true), &exposed).0, Err(Refusal::DuplicateLabel("a".into())));
+        let v3 = CountOptions { line: PrometheusLine::V3, ..options(false) };
+        assert_eq!(stored(v3.clone(), &exposed).0, Err(Refusal::DuplicateLabel("a".into())));
+        assert_eq!(stored(v3, &[(METRIC_NAME, "m"), ("a", "1"), ("a", "")]).0, Ok(true));
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals) -> Result<ScrapeConfig,
     Ok(ScrapeConfig {
         job_name,
         honor_labels: flag("honor_labels", false),
+        honor_timestamps: flag("honor_timestamps", true),
         params: params(cursor),
         scrape_interval,
         scrape_timeout,
@@ -63,6 +64,8 @@ pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals) -> Result<ScrapeConfig,
         convert_classic_histograms_to_nhcb: cursor
             .optional_boolean("convert_classic_histograms_to_nhcb")
             .unwrap_or(globals.classic_to_native),
+        native_histogram_bucket_limit: cursor.unsigned("native_histogram_bucket_limit").unwrap_or(0),
+        native_histogram_min_bucket_factor: cursor.float("native_histogram_min_bucket_factor").unwrap_or(0.0),
         accept: accept::header(globals.line, scrape_protocols.as_deref(), scrape_native_histograms, &names.escaping),
         fallback_scrape_protocol: cursor.non_empty("fallback_scrape_protocol").map(str::to_owned),
         utf8_names: names.utf8,
