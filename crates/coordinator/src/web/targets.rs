@@ -137,7 +137,8 @@ fn answer(filter: &Filter, catalog: &Catalog, published: &Published) -> Answer {
                     answer.active_targets.push(shown);
                 }
             }
-            if filter.statistics != Statistics::Without && !job.active.is_empty() {
+            // A job without targets is told from one whose discovery has not delivered yet.
+            if filter.statistics != Statistics::Without && (job.complete || !job.active.is_empty()) {
                 answer.active_statistics.push(JobStatistics { job_name: name.to_string(), total: job.active.len(), health });
             }
         }
