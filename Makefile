@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build e2e-discovery discovery-build check test bench bench-kubernetes prometheus deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,6 +36,14 @@ e2e-build: e2e-check build prometheus ## programs and images of the cluster, and
 	  more=$$(target/release/kvass-e2e modules $(STORIES) $(ARGS)) && tests/e2e/cluster/cluster.sh build && \
 	  { [ -z "$$more" ] || tests/e2e/cluster/cluster.sh build $$more; } && tests/e2e/cluster/cluster.sh images; }
 
+# Small and quick: no cluster, no root.
+e2e-discovery: discovery-build ## discovery compared with Prometheus, on etcd and kube-apiserver alone
+	@target/release/kvass-e2e discovery $(ARGS)
+
+discovery-build: build
+	$(CARGO) build --locked --release --package kvass-e2e
+	@tests/e2e/cluster/cluster.sh build etcd kubernetes prometheus
+
 check: rust ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -43,8 +51,12 @@ check: rust ## formatting and lints
 test: rust prometheus ## all tests
 	$(CARGO) test --locked --workspace
 
-bench: rust ## benchmarks
+bench: rust ## benchmarks; that of Kubernetes where its programs are built
 	$(CARGO) bench --locked --workspace --benches
+	@tests/e2e/bench.sh $(ARGS)
+
+bench-kubernetes: discovery-build ## discovery of 100,000 pods next to Prometheus (ARGS="--pods 10000")
+	@tests/e2e/bench.sh $(ARGS)
 
 prometheus: ## puts prometheus and promtool into target/tools
 	@scripts/prometheus.sh >/dev/null

@@ -25,4 +25,4 @@ mod text;
 mod unix_socket;
 
 pub use manager::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
-pub use resolve::{FailedTarget, Resolved, Resolver, resolve};
+pub use resolve::{DroppedTargets, FailedTarget, Resolved, Resolver, resolve};
