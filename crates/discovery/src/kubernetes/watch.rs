@@ -345,8 +345,15 @@ fn selector(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The error and its causes, each said once.
-fn describe(error: &dyn std::error::Error) -> String {
+/// What the server says, or the error and its causes, each said once.
+fn describe(error: &WatchError) -> String {
+    // kube adds everything it knows of the refusal.
+    if let WatchError::Api(kube::Error::Api(status)) = error
+        && !status.message.is_empty()
+    {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let error: &dyn std::error::Error = error;
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

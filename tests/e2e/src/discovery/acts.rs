@@ -22,6 +22,9 @@ const CHANGES: [usize; 2] = [600, 200];
 /// How soon after the last change all is equal. Prometheus publishes what it discovers every 5 s.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// The same where Prometheus has lost the API server: it pauses for up to half a minute between attempts.
+const RECOVERY: Duration = Duration::from_secs(60);
+
 /// An API server that can be switched off and on.
 pub(crate) trait Switch {
     /// Kills it.
@@ -61,10 +64,10 @@ async fn acts(told: &mut Expectations, judge: &mut Judge<'_>, world: &mut World,
     let changes = world.fill();
     let objects = changes.len();
     send_all(&judge.api, changes).await?;
-    judge.compare(told, world, &format!("{objects} objects")).await?;
+    judge.compare(told, world, &format!("{objects} objects"), LIMIT).await?;
 
     send_all(&judge.api, world.churn(CHANGES[0])).await?;
-    judge.compare(told, world, &format!("{} changes", CHANGES[0])).await?;
+    judge.compare(told, world, &format!("{} changes", CHANGES[0]), LIMIT).await?;
 
     let before = judge.coordinator.discovered().await?.len();
     switch.stop().await?;
@@ -74,7 +77,7 @@ async fn acts(told: &mut Expectations, judge: &mut Judge<'_>, world: &mut World,
     switch.start().await?;
     until("the API server is back", Duration::from_secs(60), async || judge.api.get("/api/v1/namespaces").await).await?;
     send_all(&judge.api, world.churn(CHANGES[1])).await?;
-    judge.compare(told, world, &format!("API server restarted, {} changes", CHANGES[1])).await
+    judge.compare(told, world, &format!("API server restarted, {} changes", CHANGES[1]), RECOVERY).await
 }
 
 /// Who is compared.
@@ -91,19 +94,20 @@ struct Judge<'a> {
 type Wanted<'a> = &'a (dyn Fn(&str) -> bool + Sync);
 
 impl Judge<'_> {
-    async fn compare(&self, told: &mut Expectations, world: &World, after: &str) -> anyhow::Result<()> {
+    /// `limit`: how soon the Prometheus that was there before has to agree.
+    async fn compare(&self, told: &mut Expectations, world: &World, after: &str, limit: Duration) -> anyhow::Result<()> {
+        let fresh = self.programs.prometheus(&self.config).await?;
+        // It does not wait for replica sets and jobs with endpoints, so that its first groups may lack them.
+        let known = |job: &str| !job.starts_with("endpoint") || !job.ends_with("-owners");
+        let result = self.equal(&fresh, LIMIT, &known, &|theirs| theirs).await;
+        told.note(&format!("{after}: within {} s the same as a Prometheus that was just started", LIMIT.as_secs()), result);
+
         // Prometheus makes the groups of endpoints anew when endpoints, services, nodes or namespaces change, not when pods and
         // their owners do: theirs are compared when all have been touched.
         let followed = |job: &str| !job.starts_with("endpoint");
         let beside = |theirs: Discovered| without_lost_nodes(theirs, world);
-        let result = self.equal(&self.beside, &followed, &beside).await;
-        told.note(&format!("{after}: the same as Prometheus beside it within {} s", LIMIT.as_secs()), result);
-
-        let fresh = self.programs.prometheus(&self.config).await?;
-        // It does not wait for replica sets and jobs with endpoints, so that its first groups may lack them.
-        let known = |job: &str| !job.starts_with("endpoint") || !job.ends_with("-owners");
-        let result = self.equal(&fresh, &known, &|theirs| theirs).await;
-        told.note(&format!("{after}: the same as a Prometheus that was just started"), result);
+        let result = self.equal(&self.beside, limit, &followed, &beside).await;
+        told.note(&format!("{after}: the same as the Prometheus beside it"), result);
 
         let paths = ["endpoints", "endpointslices"].map(|plural| world.paths(plural)).concat();
         let touch = json!({"metadata": {"annotations": {"touched": after}}});
@@ -112,10 +116,10 @@ impl Judge<'_> {
             .buffer_unordered(8)
             .try_collect::<()>()
             .await?;
-        let result = self.equal(&fresh, &|_| true, &|theirs| theirs).await;
-        told.note(&format!("{after}: and with all endpoints touched"), result);
-        let result = self.equal(&self.beside, &|_| true, &beside).await;
-        told.note(&format!("{after}: the same as the one beside it then"), result);
+        let result = self.equal(&fresh, LIMIT, &|_| true, &|theirs| theirs).await;
+        told.note(&format!("{after}, all endpoints touched: the same as the one just started"), result);
+        let result = self.equal(&self.beside, limit, &|_| true, &beside).await;
+        told.note(&format!("{after}, all endpoints touched: the same as the one beside it"), result);
         fresh.stop().await
     }
 
@@ -123,6 +127,7 @@ impl Judge<'_> {
     async fn equal(
         &self,
         judge: &Server,
+        limit: Duration,
         wanted: Wanted<'_>,
         of_theirs: &(dyn Fn(Discovered) -> Discovered + Sync),
     ) -> Result<String, String> {
@@ -151,7 +156,7 @@ impl Judge<'_> {
                 }
                 Err(error) => vec![format!("{error:#}")],
             };
-            if since.elapsed() > LIMIT {
+            if since.elapsed() > limit {
                 return Err(differences.join("; "));
             }
             tokio::time::sleep(Duration::from_millis(500)).await;

@@ -137,7 +137,9 @@ impl World {
     fn change(&mut self) -> Change {
         let index = self.random.below(self.places.len());
         let place = &mut self.places[index];
-        if place.taken && self.random.percent(25) {
+        // Nodes are few, and much hangs on them.
+        let chance = if place.kind == Kind::Node { 8 } else { 25 };
+        if place.taken && self.random.percent(chance) {
             place.taken = false;
             place.generation += 1;
             self.lost.remove(&name(place));
