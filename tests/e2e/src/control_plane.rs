@@ -14,8 +14,8 @@ use tokio::process::{Child, Command};
 
 use crate::{api::Api, cluster::until, discovery::free_port};
 
-/// How long either program may take to be ready, on a busy machine.
-const START: Duration = Duration::from_secs(120);
+/// How long the API server may take to be ready: with a hundred thousand pods in its database, on a busy machine.
+const START: Duration = Duration::from_secs(600);
 
 /// The two programs, while they run.
 pub(crate) struct ControlPlane {
