@@ -5,7 +5,8 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test fuzz bench prometheus nsd deny fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build e2e-discovery discovery-build check test fuzz bench bench-kubernetes prometheus nsd deny \
+  fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +38,14 @@ e2e-build: e2e-check build prometheus ## programs and images of the cluster, and
 	  more=$$(target/release/kvass-e2e modules $(STORIES) $(ARGS)) && tests/e2e/cluster/cluster.sh build && \
 	  { [ -z "$$more" ] || tests/e2e/cluster/cluster.sh build $$more; } && tests/e2e/cluster/cluster.sh images; }
 
+# Small and quick: no cluster, no root.
+e2e-discovery: discovery-build ## discovery compared with Prometheus, on etcd and kube-apiserver alone
+	@target/release/kvass-e2e discovery $(ARGS)
+
+discovery-build: build
+	$(CARGO) build --locked --release --package kvass-e2e
+	@tests/e2e/cluster/cluster.sh build etcd kubernetes prometheus
+
 check: rust ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -48,8 +57,12 @@ fuzz: rust ## compares regular expressions and relabelling with Go and Prometheu
 	$(CARGO) build --locked --release --package kvass-reference
 	@scripts/fuzz.sh $(ARGS)
 
-bench: rust ## benchmarks
+bench: rust ## benchmarks; that of Kubernetes where its programs are built
 	$(CARGO) bench --locked --workspace --benches
+	@tests/e2e/bench.sh $(ARGS)
+
+bench-kubernetes: discovery-build ## discovery of 100,000 pods next to Prometheus (ARGS="--pods 10000")
+	@tests/e2e/bench.sh $(ARGS)
 
 prometheus: ## puts prometheus and promtool into target/tools
 	@scripts/prometheus.sh >/dev/null

@@ -6,8 +6,8 @@ use std::{
 };
 
 use kvass_config::{Config, ScrapeConfig};
-use kvass_discovery::{Discovered, FailedTarget, JobDiscovery, Resolver};
-use kvass_model::{Labels, PrometheusLine, Target, TargetGroup, TargetHash};
+use kvass_discovery::{Discovered, DroppedTargets, FailedTarget, JobDiscovery, Resolver};
+use kvass_model::{PrometheusLine, Target, TargetGroup, TargetHash};
 
 /// What has been resolved before, by job: a change of one group costs that group only.
 pub(crate) type Resolvers = BTreeMap<Arc<str>, Resolver>;
@@ -31,7 +31,7 @@ pub(crate) struct JobTargets {
     pub(crate) active: Vec<Arc<Target>>,
     /// Targets kept although discovery does not list them, because it has not delivered everything yet.
     pub(crate) retained: usize,
-    pub(crate) dropped: Vec<Labels>,
+    pub(crate) dropped: DroppedTargets,
     pub(crate) dropped_total: usize,
     pub(crate) failed: Vec<FailedTarget>,
     /// Number of targets found, where that exceeds the job's `target_limit`.

@@ -56,12 +56,8 @@ impl Feed {
         });
     }
 
-    /// Replaces some groups, by source; `None` and groups without targets go away.
-    pub(crate) fn update(&self, changes: impl IntoIterator<Item = (String, Option<Arc<TargetGroup>>)>) {
-        self.update_part(changes, true);
-    }
-
-    /// As [`Feed::update`]; `complete` says whether every source has been known by now.
+    /// Replaces some groups, by source; `None` and groups without targets go away. `complete` says whether every source has
+    /// been known by now.
     pub(crate) fn update_part(&self, changes: impl IntoIterator<Item = (String, Option<Arc<TargetGroup>>)>, complete: bool) {
         self.edit(|state| {
             for (source, group) in changes {

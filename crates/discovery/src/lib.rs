@@ -27,4 +27,4 @@ mod unix_socket;
 
 pub use environment::Environment;
 pub use manager::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
-pub use resolve::{FailedTarget, Resolved, Resolver, resolve};
+pub use resolve::{DroppedTargets, FailedTarget, Resolved, Resolver, resolve};

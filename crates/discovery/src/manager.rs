@@ -14,6 +14,7 @@ use kvass_service::FileWatcher;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 use crate::{
@@ -28,6 +29,11 @@ use crate::{
 
 /// Changes that come together are published together; far below the time a reaction may take.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// A publication may be followed by the next after this many times what it took: all groups are gone through each time, and
+/// among a hundred thousand one changes all the time.
+const REST: u32 = 9;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// How discoverers reach others.
 #[derive(Clone, Debug)]
@@ -247,8 +253,9 @@ async fn publish_changes(shared: Arc<Shared>) {
     loop {
         shared.changed.notified().await;
         tokio::time::sleep(SETTLE).await;
-        let jobs = lock(&shared.jobs);
-        shared.publish(&jobs);
+        let started = Instant::now();
+        shared.publish(&lock(&shared.jobs));
+        tokio::time::sleep((started.elapsed() * REST).min(LONGEST_REST)).await;
     }
 }
 

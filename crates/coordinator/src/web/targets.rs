@@ -143,9 +143,10 @@ fn answer(filter: &Filter, catalog: &Catalog, published: &Published) -> Answer {
             }
         }
         if filter.dropped && lists {
-            answer.dropped_targets.extend(
-                job.dropped.iter().map(|labels| DroppedTarget { discovered_labels: map(labels), scrape_pool: name.to_string() }),
-            );
+            let dropped = job.dropped.labels();
+            answer
+                .dropped_targets
+                .extend(dropped.map(|labels| DroppedTarget { discovered_labels: map(&labels), scrape_pool: name.to_string() }));
         }
     }
     answer

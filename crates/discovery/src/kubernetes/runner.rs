@@ -17,9 +17,10 @@ use super::{
     node::Node,
     owner::{Job, ReplicaSet},
     pod::Pod,
+    pool::{Followed, Scope, Subscription, WatchPool},
     service::Service,
     store::Store,
-    watch::{Followed, Scope, Subscription, WatchPool, Watched},
+    watch::Watched,
 };
 use crate::feed::Feed;
 
@@ -85,9 +86,13 @@ async fn follow<R: Role>(config: &KubernetesSdConfig, namespaces: BTreeSet<Optio
         // Namespaces share the watches of what lies in none.
         let errors: BTreeSet<String> = parts.iter().flat_map(Part::errors).collect();
         feed.set_errors(errors.into_iter().collect());
-        if parts.iter().all(Part::synced) {
-            let line = *line.borrow_and_update();
-            feed.update(parts.iter_mut().flat_map(|part| part.changes(line, all_anew)).collect::<Vec<_>>());
+        // A namespace that may not be listed does not keep back the others.
+        let complete = parts.iter().all(Part::synced);
+        let line = *line.borrow_and_update();
+        let known = parts.iter_mut().filter(|part| part.synced());
+        let changes: Vec<_> = known.flat_map(|part| part.changes(line, all_anew)).collect();
+        if !changes.is_empty() || complete {
+            feed.update_part(changes, complete);
         }
     }
 }
