@@ -222,9 +222,9 @@ pub(crate) fn pattern(random: &mut Random) -> (String, Vec<String>) {
     if random.percent(25) {
         pattern = mistyped(&pattern, random);
     }
-    for index in 0..texts.len() {
+    for text in &mut texts {
         if random.percent(30) {
-            texts[index] = characters::mutated(&texts[index], random);
+            *text = characters::mutated(text, random);
         }
     }
     while texts.len() < 20 {
@@ -569,7 +569,7 @@ fn property(random: &mut Random) -> Node {
     let name = match random.below(12) {
         0 => name.to_lowercase(),
         1 => name.to_uppercase(),
-        2 => name.replace('_', *random.pick(&["", " ", "-", "__"])),
+        2 => name.replace('_', random.pick::<&str>(&["", " ", "-", "__"])),
         3 => format!("{name}_"),
         _ => name,
     };

@@ -32,7 +32,7 @@ pub(crate) fn smallest(
 fn candidates(case: &Case) -> Vec<Case> {
     match case {
         Case::Pattern { anchored, pattern, texts } => {
-            let texts_less = shorter(texts, shorter_text);
+            let texts_less = shorter(texts, |text| shorter_text(text));
             let pattern_less = shorter_text(pattern);
             let with_texts = texts_less.into_iter().map(|texts| (pattern.clone(), texts));
             let with_pattern = pattern_less.into_iter().map(|pattern| (pattern, texts.clone()));
@@ -68,7 +68,7 @@ fn shorter<T: Clone>(items: &[T], less: impl Fn(&T) -> Vec<T>) -> Vec<Vec<T>> {
     lists
 }
 
-fn shorter_text(text: &String) -> Vec<String> {
+fn shorter_text(text: &str) -> Vec<String> {
     let chars: Vec<char> = text.chars().collect();
     let simpler = |c: &char| if *c == 'a' || c.is_ascii_punctuation() { Vec::new() } else { vec!['a'] };
     shorter(&chars, simpler).into_iter().map(String::from_iter).collect()
@@ -85,7 +85,9 @@ fn smaller_rule(rule: &Rule) -> Vec<Rule> {
     let value = |(key, value): &(&'static str, Value)| match value {
         Value::Bare(_) => Vec::new(),
         Value::Text(text) => shorter_text(text).into_iter().map(|text| (*key, Value::Text(text))).collect(),
-        Value::List(items) => shorter(items, shorter_text).into_iter().map(|items| (*key, Value::List(items))).collect(),
+        Value::List(items) => {
+            shorter(items, |item| shorter_text(item)).into_iter().map(|items| (*key, Value::List(items))).collect()
+        }
     };
     shorter(&rule.0, value).into_iter().map(Rule).collect()
 }
