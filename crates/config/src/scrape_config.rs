@@ -5,7 +5,8 @@ use kvass_relabel::RelabelConfig;
 
 use crate::{
     ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, HetznerSdConfig,
-    HttpClientConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
+    HttpClientConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, OtherSdConfig, PuppetDbSdConfig, ScalewaySdConfig,
+    VultrSdConfig,
 };
 
 /// The typed view of one entry of `scrape_configs`: what kvass itself acts on, globals and defaults
@@ -102,9 +103,8 @@ pub enum SdConfig {
     Vultr(VultrSdConfig),
     /// One entry of `scaleway_sd_configs`.
     Scaleway(ScalewaySdConfig),
-    /// A mechanism that Prometheus knows and kvass has no code for yet; holds the key, for example
-    /// `kuma_sd_configs`.
-    Unsupported(String),
+    /// One entry of a mechanism that Prometheus knows and kvass has no code for.
+    Other(OtherSdConfig),
 }
 
 /// Targets from files, re-read on change.

@@ -238,6 +238,8 @@ impl ControlLoop {
             scrape_proxy: options.scrape_proxy.clone(),
             http2: options.http2,
             dns: DnsOptions::default(),
+            delegate: options.delegate.clone(),
+            max_loss: options.max_loss,
         };
         let discovery = Manager::with_file_watcher(discovery_options, watcher);
         let client_options = ClientOptions {

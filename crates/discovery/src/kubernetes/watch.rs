@@ -155,9 +155,9 @@ impl WatchPool {
         running.retain(|(_, watch)| watch.strong_count() > 0);
         let known = running.iter().find(|(known, _)| *known == scope).and_then(|(_, watch)| watch.upgrade());
         let watch = known.unwrap_or_else(|| {
-            let store = Arc::new(Store::default());
-            let follower = Follower::<K>::new(scope.clone(), self.client_options.clone(), Arc::clone(&store));
-            let watch = Arc::new(SharedWatch { store, _task: Task::spawn(follower.run()) });
+            let (store, anew) = (Arc::new(Store::default()), Arc::new(Notify::new()));
+            let follower = Follower::<K>::new(scope.clone(), self.client_options.clone(), Arc::clone(&store), Arc::clone(&anew));
+            let watch = Arc::new(SharedWatch { store, anew, _task: Task::spawn(follower.run()) });
             running.push((scope, Arc::downgrade(&watch)));
             watch
         });
@@ -180,6 +180,8 @@ impl<K: Watched> Default for Registry<K> {
 #[derive(Debug)]
 pub(crate) struct SharedWatch<K: Watched> {
     store: Arc<Store<K::Entry>>,
+    /// Has everything listed anew.
+    anew: Arc<Notify>,
     _task: Task,
 }
 
@@ -194,6 +196,11 @@ impl<K: Watched> Subscription<K> {
     /// What is known from the watch.
     pub(crate) fn store(&self) -> &Arc<Store<K::Entry>> {
         &self.watch.store
+    }
+
+    /// Has everything listed once more, by the server's database and not its cache.
+    pub(crate) fn list_anew(&self) {
+        self.watch.anew.notify_one();
     }
 }
 
@@ -252,6 +259,8 @@ enum WatchEnd {
     Closed,
     /// The server no longer knows the version we were at.
     Expired,
+    /// Somebody wants to have everything listed.
+    Anew,
 }
 
 /// Keeps a store equal to what the API server has.
@@ -259,6 +268,9 @@ struct Follower<K: Watched> {
     scope: Scope,
     client_options: ClientOptions,
     store: Arc<Store<K::Entry>>,
+    anew: Arc<Notify>,
+    /// The next list is to come from the server's database.
+    from_database: bool,
     /// Where the watch is to be resumed; `None` means list first.
     version: Option<String>,
     backoff: Backoff,
@@ -275,9 +287,9 @@ fn kept<K: Watched>(object: &K) -> (String, K::Entry) {
 }
 
 impl<K: Watched> Follower<K> {
-    fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>) -> Self {
-        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        Follower { scope, client_options, store, version: None, backoff, failures: 0, by_pages: false }
+    fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>, anew: Arc<Notify>) -> Self {
+        let (backoff, from_database) = (Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), false);
+        Follower { scope, client_options, store, anew, from_database, version: None, backoff, failures: 0, by_pages: false }
     }
 
     async fn run(mut self) {
@@ -312,17 +324,24 @@ impl<K: Watched> Follower<K> {
                     self.version = None;
                     sleep(self.backoff.next()).await;
                 }
+                WatchEnd::Anew => {
+                    self.version = None;
+                    self.from_database = true;
+                    sleep_until(started + WATCH_SPACING).await;
+                }
             }
         }
     }
 
     async fn list(&mut self, api: &Api<K>) -> Result<String, WatchError> {
-        let listed = if self.by_pages { self.list_pages(api).await } else { self.list_at_once(api).await };
+        // With a limit and without a version the database is asked.
+        let listed = if self.by_pages || self.from_database { self.list_pages(api).await } else { self.list_at_once(api).await };
         self.by_pages |= listed.as_ref().is_err_and(WatchError::is_too_much);
         let (objects, version) = listed?;
         let version = version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
         self.store.replace(objects);
         self.version = Some(version.clone());
+        self.from_database = false;
         Ok(version)
     }
 
@@ -375,7 +394,10 @@ impl<K: Watched> Follower<K> {
         let mut stream = pin!(stream);
         self.store.set_error(None);
         loop {
-            let event = timeout(WATCH_IDLE_LIMIT, stream.next()).await.map_err(|_| WatchError::Timeout(WATCH_IDLE_LIMIT))?;
+            let event = tokio::select! {
+                event = timeout(WATCH_IDLE_LIMIT, stream.next()) => event.map_err(|_| WatchError::Timeout(WATCH_IDLE_LIMIT))?,
+                () = self.anew.notified() => return Ok(WatchEnd::Anew),
+            };
             let Some(event) = event else { break };
             match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {

@@ -5,6 +5,7 @@
 mod clouds_sd;
 mod common;
 mod consul_sd;
+mod delegate_sd;
 mod dns_sd;
 mod docker_sd;
 mod fake_api_server;
@@ -16,5 +17,6 @@ mod impostor;
 mod kubernetes_roles;
 mod kubernetes_sd;
 mod manager;
+mod max_loss;
 mod recorded;
 mod registries_sd;
