@@ -101,12 +101,15 @@ fn the_delegate_reads_what_the_coordinator_writes() {
     let file = repository().join(FOLDER).join("components/delegated-discovery/kustomization.yaml");
     let [component] = &documents(&file)[..] else { panic!("{}", file.display()) };
     let patch: Value = serde_yaml::from_str(text(&component["patches"][0]["patch"])).unwrap();
-    let added = |path: &str| list(&patch).iter().filter(move |op| text(&op["path"]) == path).map(|op| &op["value"]);
+    let added = |path: &str| {
+        let matching = list(&patch).iter().filter(|op| text(&op["path"]) == path);
+        matching.map(|op| &op["value"]).collect::<Vec<_>>()
+    };
     let (_, coordinator) = workloads().into_iter().find(|(name, _)| name == "kvass-coordinator").unwrap();
     let ours = containers(&coordinator).next().unwrap();
     let mut flags = args(ours);
-    flags.extend(added("/spec/template/spec/containers/0/args/-").map(|flag| text(flag).to_owned()));
-    let delegate = added("/spec/template/spec/containers/-").next().unwrap();
+    flags.extend(added("/spec/template/spec/containers/0/args/-").into_iter().map(|flag| text(flag).to_owned()));
+    let delegate = added("/spec/template/spec/containers/-")[0];
     let its: Vec<String> = args(delegate);
     let value = |flags: &[String], flag: &str| flags.iter().find_map(|f| f.strip_prefix(flag)).map(str::to_owned).unwrap();
     for (of_coordinator, of_delegate) in
@@ -117,7 +120,7 @@ fn the_delegate_reads_what_the_coordinator_writes() {
     check("components/delegated-discovery", flags);
     let is_of_shards = |(_, object): &(String, Value)| containers(object).any(|shard| shard["image"] == delegate["image"]);
     assert!(workloads().iter().any(is_of_shards), "another Prometheus than the shards'");
-    let volumes: Vec<&str> = added("/spec/template/spec/volumes/-").map(|volume| text(&volume["name"])).collect();
+    let volumes: Vec<&str> = added("/spec/template/spec/volumes/-").into_iter().map(|volume| text(&volume["name"])).collect();
     let mounted: Vec<&str> = list(&delegate["volumeMounts"]).iter().map(|mount| text(&mount["name"])).collect();
     assert!(volumes.iter().all(|volume| mounted.contains(volume)), "{volumes:?} {mounted:?}");
 }

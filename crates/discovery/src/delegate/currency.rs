@@ -2,7 +2,8 @@
 //!
 //! A section that is loaded and has no target may be one whose service could not be read yet: after a start, and in
 //! Prometheus 2.42 after every reload, each section begins with nothing. So a list that has targets is believed, and one that
-//! has none only after a time in which the delegate asked the service and did not fail.
+//! has none only after a time in which the delegate asked the service and did not fail. Whether it asks ZooKeeper cannot
+//! be seen: there, no target is believed only if there were some since the delegate began anew.
 
 use std::time::{Duration, Instant};
 
@@ -61,8 +62,12 @@ pub(super) struct Memory {
     quiet_since: Instant,
     failures: f64,
     failed_at: Option<Instant>,
-    /// The attempts when the list was first without targets, and when that was.
-    empty: Option<(Instant, Option<f64>)>,
+    /// When the list was first without targets, and the attempts at that time.
+    empty: Option<(Instant, f64)>,
+    /// Whether targets were listed in this generation, after what may have been left of the one before.
+    had_some: bool,
+    /// Whether the list is without targets and nothing will ever tell if that is true.
+    doubtful: bool,
 }
 
 impl Memory {
@@ -77,6 +82,8 @@ impl Memory {
             failures: 0.0,
             failed_at: None,
             empty: None,
+            had_some: false,
+            doubtful: false,
         }
     }
 
@@ -85,6 +92,7 @@ impl Memory {
         if self.generation.as_ref() != Some(reading.generation) {
             self.generation = Some(reading.generation.clone());
             (self.quiet_since, self.failures, self.empty) = (now, reading.failures, None);
+            self.had_some = false;
         } else if reading.failures > self.failures {
             (self.quiet_since, self.failures, self.empty) = (now, reading.failures, None);
             self.failed_at = Some(now);
@@ -92,6 +100,7 @@ impl Memory {
         if self.failed_at.is_some_and(|at| now.saturating_duration_since(at) >= self.settle) {
             self.failed_at = None;
         }
+        self.doubtful = false;
         let Some(listed) = reading.listed.filter(|listed| listed.missing == 0) else {
             self.empty = None;
             return Verdict::Keep;
@@ -99,15 +108,24 @@ impl Memory {
         let quiet = now.saturating_duration_since(self.quiet_since) >= self.settle;
         if !listed.groups.is_empty() {
             self.empty = None;
+            self.had_some |= quiet;
             return if self.whole || quiet { Verdict::Take } else { Verdict::Add };
         }
-        let (since, attempts) = *self.empty.get_or_insert((now, reading.attempts));
-        let asked = match (attempts, reading.attempts) {
-            (Some(before), Some(now)) => now - before >= reading.sharing as f64,
-            _ => true,
+        let (since, attempts) = *self.empty.get_or_insert((now, reading.attempts.unwrap_or_default()));
+        if !quiet || now.saturating_duration_since(since) < self.settle || reading.not_set_up > 0.0 {
+            return Verdict::Add;
+        }
+        let believed = match reading.attempts {
+            Some(now) => now - attempts >= reading.sharing as f64,
+            None => self.had_some,
         };
-        let lasted = now.saturating_duration_since(since) >= self.settle;
-        if quiet && lasted && asked && reading.not_set_up == 0.0 { Verdict::Take } else { Verdict::Add }
+        self.doubtful = !believed && reading.attempts.is_none();
+        if believed { Verdict::Take } else { Verdict::Add }
+    }
+
+    /// Whether a list without targets is not believed and never will be.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Whether the delegate failed lately to read the service.
@@ -175,16 +193,35 @@ mod tests {
         assert_eq!(story.at(176, Some(&none)), Verdict::Take);
         assert_eq!(story.at(180, Some(&some)), Verdict::Take);
         assert_eq!(story.at(185, Some(&none)), Verdict::Add, "each time anew");
+        story.attempts = Some(11.0);
+        assert_eq!(story.at(260, Some(&none)), Verdict::Take);
+    }
+
+    #[test]
+    fn where_attempts_are_not_counted_there_must_have_been_targets() {
+        let (some, none) = (listed(2), listed(0));
+        let mut story = Story::of("nerve_sd_configs");
         story.attempts = None;
-        assert_eq!(story.at(260, Some(&none)), Verdict::Take, "not all attempts are counted");
+        assert_eq!(story.at(0, Some(&none)), Verdict::Add);
+        assert!(!story.memory.is_doubtful(), "not yet");
+        assert_eq!(story.at(1000, Some(&none)), Verdict::Add);
+        assert!(story.memory.is_doubtful());
+        assert_eq!(story.at(1005, Some(&some)), Verdict::Take);
+        assert!(!story.memory.is_doubtful());
+        assert_eq!(story.at(1010, Some(&none)), Verdict::Add);
+        assert_eq!(story.at(1085, Some(&none)), Verdict::Take);
+        story.generation.reloads += 1;
+        assert_eq!(story.at(1090, Some(&some)), Verdict::Add, "perhaps the list of before");
+        assert_eq!(story.at(1095, Some(&none)), Verdict::Add);
+        assert_eq!(story.at(2000, Some(&none)), Verdict::Add);
     }
 
     #[test]
     fn failures_restarts_and_reloads_begin_the_time_anew() {
         let none = listed(0);
         let mut story = Story::of("triton_sd_configs");
-        story.attempts = None;
         assert_eq!(story.at(0, Some(&none)), Verdict::Add);
+        story.attempts = Some(100.0);
         assert!(!story.memory.is_failing(), "what failed before we came does not count");
         story.failures += 1.0;
         assert_eq!(story.at(60, Some(&none)), Verdict::Add);
@@ -201,6 +238,7 @@ mod tests {
         story.generation.started.push('2');
         assert_eq!(story.at(330, Some(&none)), Verdict::Add);
         story.not_set_up = 1.0;
+        story.attempts = Some(101.0);
         assert_eq!(story.at(405, Some(&none)), Verdict::Add, "it may be this very section");
         story.not_set_up = 0.0;
         assert_eq!(story.at(406, Some(&none)), Verdict::Take);

@@ -45,7 +45,9 @@ impl DiscoveryMetrics {
     /// Attempts to read the service, successful or not, of the same sections; `None` where they are not counted.
     pub(super) fn attempts(&self, key: &str, job: &str) -> Option<f64> {
         let mechanism = key.strip_suffix("_sd_configs").unwrap_or(key);
-        self.of_refreshes("prometheus_sd_refresh_duration_seconds_count", mechanism, job)
+        let refreshes = self.of_refreshes("prometheus_sd_refresh_duration_seconds_count", mechanism, job);
+        let own = format!("prometheus_sd_{mechanism}_fetch_duration_seconds_count");
+        refreshes.or_else(|| self.sum(|sample| sample.name == own))
     }
 
     fn of_refreshes(&self, name: &str, mechanism: &str, job: &str) -> Option<f64> {
@@ -109,11 +111,12 @@ go_goroutines 33
         let by_job = DiscoveryMetrics::read(
             "prometheus_sd_refresh_failures_total{config=\"a\",mechanism=\"triton\"} 1\n\
              prometheus_sd_refresh_failures_total{config=\"b\",mechanism=\"triton\"} 5\n\
-             prometheus_sd_kuma_fetch_failures_total{} 2\n\
+             prometheus_sd_kuma_fetch_failures_total 2\n\
+             prometheus_sd_kuma_fetch_duration_seconds_count 8\n\
              prometheus_sd_broken{x 1\n",
         );
         assert_eq!(by_job.failures("triton_sd_configs", "b"), 5.0);
         assert_eq!(by_job.failures("triton_sd_configs", "c"), 6.0);
-        assert_eq!(by_job.failures("kuma_sd_configs", "c"), 2.0);
+        assert_eq!((by_job.failures("kuma_sd_configs", "c"), by_job.attempts("kuma_sd_configs", "c")), (2.0, Some(8.0)));
     }
 }

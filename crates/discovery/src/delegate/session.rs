@@ -211,6 +211,11 @@ impl Session {
                 Some(format!("the delegate lists {missing} targets too few, it must be configured by the coordinator alone"))
             } else if verdict == Verdict::Add && reading.not_set_up > 0.0 {
                 Some(format!("the delegate could not set up {} of its sections, its log says which", reading.not_set_up))
+            } else if memory.is_doubtful() {
+                Some(
+                    "the delegate lists no target since it began anew, which may mean that it cannot reach the service"
+                        .to_owned(),
+                )
             } else if memory.is_failing() {
                 Some("the delegate cannot read the service, its log says why".to_owned())
             } else {
