@@ -151,29 +151,29 @@ global:
   scrape_interval: \"290y\"
   scrape_timeout: \"289y\"
 scrape_configs:
-- job_name: \"kvass-{digest}\"
-  metrics_path: \"/kvass-delegate\"
-  scheme: kvass
-  params:
-    kvass_section:
-      - \"{digest}\"
-  relabel_configs:
-    - action: drop
-  static_configs:
-    - targets:
-        - kvass
-      labels:
-        __kvass_marker__: marker
-  triton_sd_configs:
-    - account: a
-      dns_suffix: d
-      endpoint: e
-      tls_config:
-        cert_file: \"/etc/prometheus/cert.pem\"
-        key: k3y
+  - job_name: \"kvass-{digest}\"
+    metrics_path: \"/kvass-delegate\"
+    scheme: kvass
+    params:
+      kvass_section:
+        - \"{digest}\"
+    relabel_configs:
+      - action: drop
+    static_configs:
+      - targets:
+          - kvass
+        labels:
+          __kvass_marker__: marker
+    triton_sd_configs:
+      - account: a
+        dns_suffix: d
+        endpoint: e
+        tls_config:
+          cert_file: \"/etc/prometheus/cert.pem\"
+          key: k3y
 "
         );
-        assert_eq!(written.replace("  - ", "- "), expected.replace("  - ", "- "));
+        assert_eq!(written, expected);
         assert!(Config::parse(&delegate_config(&sections), &context()).is_ok());
         assert_eq!(delegate_config([]).lines().last(), Some("scrape_configs: []"));
     }

@@ -97,6 +97,11 @@ fn discovered(labels: &RawLabels<'_>, marker: &RawLabels<'_>) -> Labels {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use kvass_config::{Config, LoadContext};
+    use kvass_model::PrometheusLine;
+
     use super::*;
 
     /// Targets of sections `a` and `b`, as Prometheus writes them.
@@ -142,6 +147,34 @@ mod tests {
         ] {
             let found = decode(answer(&[target, MARKER_A], counts).as_bytes()).unwrap();
             assert_eq!((found["a"].missing, found["a"].groups.len()), (missing, 1), "{counts}");
+        }
+    }
+
+    /// What a real Prometheus listed as a delegate, and what the same one discovered for an ordinary job.
+    #[test]
+    fn targets_start_from_the_labels_that_prometheus_itself_starts_from() {
+        #[derive(Deserialize)]
+        struct Recorded {
+            section: String,
+            dropped: serde_json::Value,
+            discovered: Vec<BTreeMap<String, String>>,
+        }
+        let text = "global: {scrape_interval: 290y, scrape_timeout: 289y}\nscrape_configs: [{job_name: ordinary}]\n";
+        for (version, line) in [("2.42.0", PrometheusLine::V2), ("3.16.0", PrometheusLine::V3)] {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/delegate/{version}.json"));
+            let recorded: Recorded = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            let mut found = decode(recorded.dropped.to_string().as_bytes()).unwrap();
+            let listed = found.remove(&recorded.section).unwrap();
+            assert_eq!((found.len(), listed.missing), (0, 0), "{version}");
+            let context = LoadContext { path: "p.yml".into(), line, env: &|_| None, read_glob: &|_| Ok(Vec::new()) };
+            let config = Config::parse(text, &context).unwrap();
+            let groups: Vec<_> = listed.groups.into_values().map(Arc::new).collect();
+            let resolved = crate::resolve(&config.jobs()[0], &groups, line);
+            let mut discovered: Vec<Labels> = resolved.active.iter().map(|target| target.discovered.clone()).collect();
+            let mut expected: Vec<Labels> = recorded.discovered.iter().map(|labels| labels.iter().collect()).collect();
+            discovered.sort_by_key(ToString::to_string);
+            expected.sort_by_key(ToString::to_string);
+            assert_eq!((expected.len(), discovered), (3, expected.clone()), "{version}");
         }
     }
 

@@ -221,7 +221,8 @@ async fn no_target_is_lost_whatever_befalls_the_delegate() {
     delegate.kill().await.unwrap();
 }
 
-/// Writes what the program $PROMETHEUS lists, as a delegate and as itself, into `tests/data/delegate/<version>.json`.
+/// Writes what the program $PROMETHEUS lists, as a delegate and for an ordinary job, into
+/// `tests/data/delegate/<version>.json`.
 #[tokio::test]
 #[ignore = "needs $PROMETHEUS, a program that knows uyuni_sd_configs"]
 async fn record_answers() {
@@ -231,7 +232,7 @@ async fn record_answers() {
     let [SdConfig::Other(section)] = &parsed[0].service_discovery[..] else { panic!("{parsed:?}") };
     let place = Place::new();
     let ordinary = format!(
-        "- job_name: ordinary\n  uyuni_sd_configs: [{}]\n  relabel_configs: [{{regex: __meta_(.+), action: labelmap}}]\n",
+        "  - job_name: ordinary\n    uyuni_sd_configs: [{}]\n    relabel_configs: [{{regex: __meta_(.+), action: labelmap}}]\n",
         uyuni.section()
     );
     fs::write(place.file(), delegate_config([section]) + &ordinary).unwrap();
