@@ -10,6 +10,7 @@ mod cloud_config;
 mod config;
 mod cursor;
 mod decode;
+mod delegated;
 mod environment;
 mod error;
 mod hash;
@@ -34,6 +35,7 @@ pub use cloud_config::{
     ScalewaySdConfig, VultrSdConfig,
 };
 pub use config::{Config, IncludedFiles, LoadContext};
+pub use delegated::{MARKER_LABEL, OtherSdConfig, SECTION_LABEL, delegate_config};
 pub use error::ConfigError;
 pub use hash::{ConfigHash, hash_of_text};
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};

@@ -6,7 +6,7 @@ use kvass_relabel::RelabelConfig;
 use crate::{
     AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig,
     EurekaSdConfig, GceSdConfig, HetznerSdConfig, HttpClientConfig, IonosSdConfig, LinodeSdConfig, MarathonSdConfig,
-    NomadSdConfig, OpenStackSdConfig, OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
+    NomadSdConfig, OpenStackSdConfig, OtherSdConfig, OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
 };
 
 /// The typed view of one entry of `scrape_configs`: what kvass itself acts on, globals and defaults
@@ -122,9 +122,8 @@ pub enum SdConfig {
     OvhCloud(OvhCloudSdConfig),
     /// One entry of `ionos_sd_configs`.
     Ionos(IonosSdConfig),
-    /// A mechanism that Prometheus knows and kvass has no code for yet; holds the key, for example
-    /// `kuma_sd_configs`.
-    Unsupported(String),
+    /// One entry of a mechanism that Prometheus knows and kvass has no code for.
+    Other(OtherSdConfig),
 }
 
 /// Targets from files, re-read on change.

@@ -239,6 +239,8 @@ impl ControlLoop {
             http2: options.http2,
             dns: DnsOptions::default(),
             environment: Environment::default(),
+            delegate: options.delegate.clone(),
+            max_loss: options.max_loss,
         };
         let discovery = Manager::with_file_watcher(discovery_options, watcher);
         let client_options = ClientOptions {

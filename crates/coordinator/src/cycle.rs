@@ -148,6 +148,10 @@ impl Cycles {
                     Announcement { warning: true, reason: "TargetsNotPlaced", action: "Assign", text, repeat: Repeat::Always };
                 self.manager.announce(&replica.id, announcement).await;
             }
+            if let Some(text) = missing_targets(&catalog) {
+                let (reason, action, repeat) = ("TargetsHeld", "Discover", Repeat::Later(text.clone()));
+                self.manager.announce(&replica.id, Announcement { warning: true, reason, action, text, repeat }).await;
+            }
         }
 
         for decision in &plan.decisions {
@@ -395,6 +399,13 @@ fn target_list(planned: &kvass_plan::PlannedShard, catalog: &Catalog) -> UpdateT
         list.targets.entry(target.job.to_string()).or_default().push(target_on_wire);
     }
     list
+}
+
+/// The targets that stay although discovery misses them, for people.
+fn missing_targets(catalog: &Catalog) -> Option<String> {
+    let held = catalog.jobs.iter().flat_map(|(job, targets)| targets.held.iter().map(move |held| format!("job {job}: {held}")));
+    let held: Vec<String> = held.collect();
+    (!held.is_empty()).then(|| held.join("; "))
 }
 
 /// The targets of a list that a shard says it was given, as far as their jobs are still configured.

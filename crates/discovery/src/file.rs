@@ -25,6 +25,7 @@ const FILE_PATH_LABEL: &str = "__meta_filepath";
 
 /// Reads the files of a `file_sd_configs` entry on every change, for ever.
 pub(crate) async fn run(config: FileSdConfig, watcher: Arc<FileWatcher>, feed: Arc<Feed>) {
+    feed.set_name("file_sd_configs");
     let directories = directories(&config.files);
     let poll = POLL.min(config.refresh_interval);
     let mut changes = watcher.watch(&directories);
@@ -42,7 +43,7 @@ pub(crate) async fn run(config: FileSdConfig, watcher: Arc<FileWatcher>, feed: A
         };
         files = read;
         // Finding no file at all is no change, but has to be said once.
-        if changed || !feed.delivered() {
+        if changed || !feed.delivered() || feed.holds() {
             files.publish(&feed);
         }
         match timeout(poll, changes.changed()).await {

@@ -20,7 +20,7 @@ pub(super) fn section(key: &str, cursor: Cursor<'_>) -> Result<Option<SdConfig>,
         "lightsail_sd_configs" => SdConfig::Aws(config(cursor, AwsRole::Lightsail, access(cursor, http::client(cursor)?)?)),
         "ecs_sd_configs" => SdConfig::Aws(clustered(cursor, AwsRole::Ecs)?),
         "msk_sd_configs" => SdConfig::Aws(clustered(cursor, AwsRole::Msk)?),
-        "aws_sd_configs" => any(cursor)?,
+        "aws_sd_configs" => return any(cursor),
         _ => return Ok(None),
     }))
 }
@@ -33,8 +33,8 @@ fn clustered(cursor: Cursor<'_>, role: AwsRole) -> Result<AwsSdConfig, ConfigErr
     Ok(config(cursor, role, access(cursor, http::client(cursor)?)?))
 }
 
-/// A section that names its role. Prometheus fills it without the usual defaults of HTTP clients.
-fn any(cursor: Cursor<'_>) -> Result<SdConfig, ConfigError> {
+/// A section that names its role, `None` for those without code. Prometheus fills it without the usual defaults of HTTP clients.
+fn any(cursor: Cursor<'_>) -> Result<Option<SdConfig>, ConfigError> {
     let roles = [
         ("ec2", Some(AwsRole::Ec2)),
         ("ecs", Some(AwsRole::Ecs)),
@@ -51,10 +51,7 @@ fn any(cursor: Cursor<'_>) -> Result<SdConfig, ConfigError> {
     if access.api.port == 0 {
         access.api.port = 80;
     }
-    Ok(match role {
-        Some(role) => SdConfig::Aws(config(cursor, role, access)),
-        None => SdConfig::Unsupported("aws_sd_configs".to_owned()),
-    })
+    Ok(role.map(|role| SdConfig::Aws(config(cursor, role, access))))
 }
 
 fn config(cursor: Cursor<'_>, role: AwsRole, access: AwsAccess) -> AwsSdConfig {

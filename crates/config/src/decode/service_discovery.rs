@@ -5,7 +5,7 @@ use kvass_model::{ADDRESS_LABEL, Labels, TargetGroup};
 use super::{http, mechanisms, selector};
 use crate::{
     AttachMetadata, ConfigError, FileSdConfig, HttpClientConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig,
-    KubernetesSelector, SdConfig, cursor::Cursor, url_text,
+    KubernetesSelector, OtherSdConfig, SdConfig, cursor::Cursor, url_text,
 };
 
 /// The discovery sections of a job or an Alertmanager: in file order, all static ones merged at the end.
@@ -37,13 +37,13 @@ pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool) -> Result<Vec<
             }
             other if other.ends_with("_sd_configs") => {
                 for item in list.items() {
-                    match mechanisms::section(other, item)? {
-                        Some(section) => sections.push(section),
+                    sections.push(match mechanisms::section(other, item)? {
+                        Some(section) => section,
                         None => {
-                            sections.push(SdConfig::Unsupported(other.to_owned()));
-                            break;
+                            let interval = refresh_interval(item, Duration::from_secs(60))?;
+                            SdConfig::Other(OtherSdConfig::new(other, interval, item.node()))
                         }
-                    }
+                    });
                 }
             }
             _ => {}

@@ -87,6 +87,15 @@ impl Schema {
     }
 }
 
+/// What one section under this key of a job holds; `None` for keys of a Prometheus newer than this table.
+pub(crate) fn discovery_section(key: &str) -> Option<&'static Kind> {
+    let mut kind = service_discovery::SERVICE_DISCOVERY.field(key)?;
+    while let Kind::PathsAsGiven(inside) | Kind::List(inside) = kind {
+        kind = inside;
+    }
+    Some(kind)
+}
+
 /// Calls `visit` for every value under `node` whose kind is known and is no collection of others.
 pub(crate) fn visit_values(kind: &'static Kind, node: &mut Node, visit: &mut dyn FnMut(&'static Kind, &mut Node)) {
     match (kind, &mut node.value) {

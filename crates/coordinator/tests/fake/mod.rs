@@ -241,6 +241,8 @@ pub fn options(dir: &Path, shards: &[&FakeShard], limits: Limits) -> Options {
         explore_concurrency: 20,
         scrape_keep_alive: true,
         discovery_keep_alive: true,
+        delegate: None,
+        max_loss: None,
         http2: true,
         scrape_proxy: None,
         body_size_limit: 1 << 28,

@@ -234,6 +234,8 @@ mod tests {
             http2: true,
             dns: Default::default(),
             environment: Default::default(),
+            delegate: None,
+            max_loss: None,
         };
         let env = |name: &str| Some(format!("<{name}>"));
         let agent = |section: &str| Agent::new(&config(section), &options, &env).unwrap();

@@ -93,9 +93,9 @@ impl WatchPool {
         running.retain(|(_, watch)| watch.strong_count() > 0);
         let known = running.iter().find(|(known, _)| *known == scope).and_then(|(_, watch)| watch.upgrade());
         let watch = known.unwrap_or_else(|| {
-            let store = Arc::new(Store::default());
-            let follower = Follower::<K>::new(scope.clone(), self.client_options.clone(), Arc::clone(&store));
-            let watch = Arc::new(SharedWatch { store, _task: Task::spawn(follower.run()) });
+            let (store, anew) = (Arc::new(Store::default()), Arc::new(Notify::new()));
+            let follower = Follower::<K>::new(scope.clone(), self.client_options.clone(), Arc::clone(&store), Arc::clone(&anew));
+            let watch = Arc::new(SharedWatch { store, anew, _task: Task::spawn(follower.run()) });
             running.push((scope, Arc::downgrade(&watch)));
             watch
         });
@@ -118,6 +118,8 @@ impl<K: Watched> Default for Registry<K> {
 #[derive(Debug)]
 pub(crate) struct SharedWatch<K: Watched> {
     store: Arc<Store<K::Entry>>,
+    /// Has everything listed anew.
+    anew: Arc<Notify>,
     _task: Task,
 }
 
@@ -132,6 +134,11 @@ impl<K: Watched> Subscription<K> {
     /// What is known from the watch.
     pub(crate) fn store(&self) -> &Arc<Store<K::Entry>> {
         &self.watch.store
+    }
+
+    /// Has everything listed once more, by the server's database and not its cache.
+    pub(crate) fn list_anew(&self) {
+        self.watch.anew.notify_one();
     }
 }
 

@@ -18,7 +18,10 @@ use kube::{
 };
 use kvass_scrape::ClientOptions;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+};
 
 use super::{
     access::AccessError,
@@ -132,6 +135,8 @@ enum WatchEnd {
     Closed,
     /// The server no longer knows the version we were at.
     Expired,
+    /// Somebody wants to have everything listed.
+    Anew,
 }
 
 /// Keeps a store equal to what the API server has.
@@ -139,6 +144,9 @@ pub(crate) struct Follower<K: Watched> {
     scope: Scope,
     client_options: ClientOptions,
     store: Arc<Store<K::Entry>>,
+    anew: Arc<Notify>,
+    /// The next list is to come from the server's database.
+    from_database: bool,
     /// Where the watch is to be resumed; `None` means list first.
     version: Option<String>,
     backoff: Backoff,
@@ -154,10 +162,11 @@ fn kept<K: Watched>(object: &K) -> (String, K::Entry) {
 }
 
 impl<K: Watched> Follower<K> {
-    /// Nothing is asked for before [`run`](Self::run).
-    pub(crate) fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>) -> Self {
-        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        Follower { scope, client_options, store, version: None, backoff, failures: 0, listing: Listing::Stream }
+    /// Nothing is asked for before [`run`](Self::run). `anew` has everything listed once more.
+    pub(crate) fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>, anew: Arc<Notify>) -> Self {
+        let (backoff, from_database) = (Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), false);
+        let (version, listing) = (None, Listing::Stream);
+        Follower { scope, client_options, store, anew, from_database, version, backoff, failures: 0, listing }
     }
 
     /// Follows the server for ever.
@@ -189,14 +198,14 @@ impl<K: Watched> Follower<K> {
             let started = Instant::now();
             let end = match (self.version.clone(), self.listing) {
                 (Some(version), _) => self.watch(&api, &version, false).await?,
-                (None, Listing::Stream) => match self.watch(&api, ANY_VERSION, true).await {
+                (None, Listing::Stream) if !self.from_database => match self.watch(&api, ANY_VERSION, true).await {
                     Err(error) if self.version.is_none() && error.is_without_streams() => {
                         self.listing = Listing::AtOnce;
                         continue;
                     }
                     end => end?,
                 },
-                (None, Listing::AtOnce | Listing::Pages) => {
+                (None, _) => {
                     self.list(&api).await?;
                     continue;
                 }
@@ -207,12 +216,19 @@ impl<K: Watched> Follower<K> {
                     self.version = None;
                     sleep(self.backoff.next()).await;
                 }
+                WatchEnd::Anew => {
+                    self.version = None;
+                    self.from_database = true;
+                    sleep_until(started + WATCH_SPACING).await;
+                }
             }
         }
     }
 
     async fn list(&mut self, api: &Api<K>) -> Result<(), WatchError> {
-        let listed = if self.listing == Listing::Pages { self.list_pages(api).await } else { self.list_at_once(api).await };
+        // With a limit and without a version the database is asked.
+        let by_pages = self.listing == Listing::Pages || self.from_database;
+        let listed = if by_pages { self.list_pages(api).await } else { self.list_at_once(api).await };
         if listed.as_ref().is_err_and(WatchError::is_too_much) {
             self.listing = Listing::Pages;
         }
@@ -220,6 +236,7 @@ impl<K: Watched> Follower<K> {
         let version = version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
         self.store.replace(objects);
         self.version = Some(version);
+        self.from_database = false;
         Ok(())
     }
 
@@ -281,7 +298,10 @@ impl<K: Watched> Follower<K> {
                 Some(_) => (LIST_LIMIT, started + LIST_LIMIT),
                 None => (WATCH_IDLE_LIMIT, Instant::now() + WATCH_IDLE_LIMIT),
             };
-            let event = timeout_at(until, stream.next()).await.map_err(|_| WatchError::Timeout(limit))?;
+            let event = tokio::select! {
+                event = timeout_at(until, stream.next()) => event.map_err(|_| WatchError::Timeout(limit))?,
+                () = self.anew.notified() => return Ok(WatchEnd::Anew),
+            };
             let Some(event) = event else { break };
             match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {

@@ -72,6 +72,10 @@ impl Reply {
         Reply { status: 200, headers: vec![("content-type", "application/json".to_owned())], body: body.into() }
     }
 
+    pub(crate) fn xml(body: impl Into<String>) -> Reply {
+        Reply::json(body).with("content-type", "text/xml")
+    }
+
     pub(crate) fn status(status: u16) -> Reply {
         Reply { status, headers: Vec::new(), body: "no".to_owned() }
     }
