@@ -22,6 +22,7 @@ mod paths;
 mod scalar;
 mod schema;
 mod scrape_config;
+mod survey;
 mod target_groups;
 mod url_text;
 mod yaml;
@@ -35,7 +36,7 @@ pub use error::ConfigError;
 pub use hash::{ConfigHash, hash_of_text};
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};
 pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};
-pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
+pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery, is_kept_from_shards};
 pub use mechanism_config::{
     ConsulSdConfig, DnsRecord, DnsSdConfig, DockerDaemon, DockerSdConfig, DockerSwarmRole, DockerSwarmSdConfig, EurekaSdConfig,
     MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig,
@@ -44,4 +45,6 @@ pub use original_hash::{HashShape, original_hash};
 pub use scrape_config::{
     AttachMetadata, FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
 };
+pub use survey::{FilePurpose, InlineSecret, JobKeys, NamedFile, Place, SecretForm, StaticTarget, Survey, sounds_secret};
 pub use target_groups::parse_target_groups;
+pub use url_text::mask_password;

@@ -152,8 +152,8 @@ fn name_schemes_and_accept() {
 
     let config = load(&data("good/protocols.good.yml"), V3);
     let text_only =
-        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4";
-    let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,*/*;q=0.5";
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,text/plain;version=0.0.4;q=0.6,*/*;q=0.5";
+    let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,*/*;q=0.6";
     assert_eq!(per_job(&config, |job| job.accept.clone()), [text_only, proto, text_only]);
     assert_eq!(job(&config, "c").fallback_scrape_protocol.as_deref(), Some("PrometheusText0.0.4"));
 }

@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use super::{Globals, global::name_scheme, http, relabel};
+use kvass_model::PrometheusLine;
+
+use super::{Globals, cloud_auth, global::name_scheme, http, relabel};
 use crate::{ConfigError, cursor::Cursor};
 
 /// The rules of `remote_write` and `remote_read`; `cursor` stands on the document.
@@ -21,8 +23,45 @@ pub(crate) fn check_remote(cursor: Cursor<'_>, globals: &Globals) -> Result<(), 
             if let [first, second, ..] = used[..] {
                 return Err(item.error_at(second, format!("cannot be combined with {first}")));
             }
+            cloud_auth::check(item)?;
+            check_message(item)?;
+            if let Some(queue) = item.get("queue_config").filter(|_| globals.line == PrometheusLine::V3) {
+                check_queue(queue)?;
+            }
             relabel::rules(item, "write_relabel_configs", globals.line, name_scheme(globals))?;
         }
+    }
+    Ok(())
+}
+
+fn check_message(cursor: Cursor<'_>) -> Result<(), ConfigError> {
+    let messages = ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"];
+    match cursor.text("protobuf_message") {
+        Some(message) if !messages.contains(&message) => {
+            Err(cursor.error_at("protobuf_message", format!("expected one of {}", messages.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The rules of `queue_config`, which 2.x does not have.
+fn check_queue(cursor: Cursor<'_>) -> Result<(), ConfigError> {
+    for key in ["max_shards", "min_shards", "max_samples_per_send", "capacity"] {
+        if cursor.integer(key).is_some_and(|number| number <= 0) {
+            return Err(cursor.error_at(key, "expected a number above 0"));
+        }
+    }
+    let number = |key, default| cursor.integer(key).unwrap_or(default);
+    let (min, max) = (number("min_shards", 1), number("max_shards", 50));
+    if min > max {
+        let key = if cursor.get("min_shards").is_some() { "min_shards" } else { "max_shards" };
+        return Err(cursor.error_at(key, format!("expected min_shards, {min}, not to be above max_shards, {max}")));
+    }
+    let duration = |key, default| cursor.duration(key).unwrap_or(default);
+    let millis = std::time::Duration::from_millis;
+    if duration("max_backoff", millis(5000)) < duration("min_backoff", millis(30)) {
+        let key = if cursor.get("max_backoff").is_some() { "max_backoff" } else { "min_backoff" };
+        return Err(cursor.error_at(key, "expected max_backoff not to be below min_backoff"));
     }
     Ok(())
 }
@@ -39,11 +78,26 @@ pub(crate) fn check_tracing(cursor: Cursor<'_>) -> Result<(), ConfigError> {
     http::refuse_reserved_headers(tracing, "headers")
 }
 
+/// The rules of `runtime`.
+pub(crate) fn check_runtime(cursor: Cursor<'_>) -> Result<(), ConfigError> {
+    let Some(runtime) = cursor.get("runtime") else { return Ok(()) };
+    let levels = ["debug", "info", "warn", "error"];
+    match runtime.non_empty("log_level") {
+        Some(level) if !levels.iter().any(|known| known.eq_ignore_ascii_case(level)) => {
+            Err(runtime.error_at("log_level", format!("expected one of {}", levels.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The rules of `storage`.
 pub(crate) fn check_storage(cursor: Cursor<'_>) -> Result<(), ConfigError> {
     let Some(storage) = cursor.get("storage") else { return Ok(()) };
     let Some(tsdb) = storage.get("tsdb") else { return Ok(()) };
     let Some(retention) = tsdb.get("retention") else { return Ok(()) };
+    if retention.size("size").is_some_and(|size| size < 0) {
+        return Err(retention.error_at("size", "expected a size that is not below 0"));
+    }
     match retention.float("percentage") {
         Some(percentage) if !(0.0..=100.0).contains(&percentage) => {
             Err(retention.error_at("percentage", "expected a number from 0 to 100"))
@@ -63,6 +117,17 @@ pub(crate) fn check_otlp(cursor: Cursor<'_>, globals: &Globals) -> Result<(), Co
     }
     if !all && filled("ignore_resource_attributes") {
         return Err(otlp.error_at("ignore_resource_attributes", "needs promote_all_resource_attributes"));
+    }
+    let key = if all { "ignore_resource_attributes" } else { "promote_resource_attributes" };
+    let mut seen = BTreeSet::new();
+    for item in otlp.get(key).iter().flat_map(|list| list.items()) {
+        let attribute = item.node().as_scalar().map(|scalar| scalar.as_text().trim().to_owned()).unwrap_or_default();
+        if attribute.is_empty() {
+            return Err(item.error("expected the name of an attribute"));
+        }
+        if !seen.insert(attribute) {
+            return Err(item.error("given twice"));
+        }
     }
     let utf8 = matches!(otlp.text("translation_strategy"), Some("NoUTF8EscapingWithSuffixes" | "NoTranslation"));
     if utf8 && globals.validation == "legacy" {

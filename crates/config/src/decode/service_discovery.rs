@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use kvass_model::{ADDRESS_LABEL, Labels, TargetGroup};
 
-use super::{http, mechanisms, selector};
+use super::{http, mechanisms, selector, without_code};
 use crate::{
     AttachMetadata, ConfigError, FileSdConfig, HttpClientConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig,
     KubernetesSelector, SdConfig, cursor::Cursor, url_text,
@@ -40,8 +40,12 @@ pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool) -> Result<Vec<
                     match mechanisms::section(other, item)? {
                         Some(section) => sections.push(section),
                         None => {
-                            sections.push(SdConfig::Unsupported(other.to_owned()));
-                            break;
+                            without_code::check(other, item)?;
+                            let unsupported = SdConfig::Unsupported(other.to_owned());
+                            // Once is enough.
+                            if sections.last() != Some(&unsupported) {
+                                sections.push(unsupported);
+                            }
                         }
                     }
                 }

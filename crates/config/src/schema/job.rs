@@ -1,12 +1,15 @@
 use super::{Kind, Schema, http, service_discovery::SERVICE_DISCOVERY};
 
 pub(super) const PROTOCOLS: Kind = Kind::List(&PROTOCOL);
+/// The empty word is "unset" where there is one; in a list it is refused by its own rule.
 const PROTOCOL: Kind = Kind::Choice(&[
+    "",
     "PrometheusProto",
     "PrometheusText0.0.4",
     "PrometheusText1.0.0",
     "OpenMetricsText0.0.1",
     "OpenMetricsText1.0.0",
+    "OpenMetricsText2.0.0",
 ]);
 pub(super) const VALIDATION_SCHEME: Kind = Kind::Choice(&["", "utf8", "legacy"]);
 pub(super) const ESCAPING_SCHEME: Kind = Kind::Choice(&["", "allow-utf-8", "underscores", "dots", "values"]);
@@ -43,17 +46,7 @@ pub(super) static JOB: Schema = Schema::strict(
         ("honor_timestamps", Kind::Bool),
         ("track_timestamps_staleness", Kind::Bool),
         ("params", Kind::Free(&Kind::List(&Kind::Text))),
-        (
-            "fallback_scrape_protocol",
-            Kind::Choice(&[
-                "",
-                "PrometheusProto",
-                "PrometheusText0.0.4",
-                "PrometheusText1.0.0",
-                "OpenMetricsText0.0.1",
-                "OpenMetricsText1.0.0",
-            ]),
-        ),
+        ("fallback_scrape_protocol", PROTOCOL),
         // The name of `always_scrape_classic_histograms` before 3.0.
         ("scrape_classic_histograms", Kind::Bool),
         ("metrics_path", Kind::Text),

@@ -1,5 +1,5 @@
 use super::{
-    Kind, Schema, http,
+    Kind, Schema, cloud_auth, http,
     job::{INHERITED, JOB, RELABEL_CONFIGS},
     service_discovery::SERVICE_DISCOVERY,
 };
@@ -34,11 +34,14 @@ static GLOBAL: Schema = Schema::strict(
         ("rule_query_offset", Kind::Duration),
         ("external_labels", Kind::Labels),
         ("query_log_file", Kind::Path),
+        ("query_max_series", Kind::Uint),
+        ("query_max_samples_read", Kind::Uint),
+        ("query_max_duration", Kind::Duration),
     ],
     &[&INHERITED],
 );
 
-static RUNTIME: Schema = Schema::strict(&[("gogc", Kind::Int)], &[]);
+static RUNTIME: Schema = Schema::strict(&[("gogc", Kind::Int), ("log_level", Kind::Text)], &[]);
 
 static ALERTING: Schema = Schema::strict(
     &[("alert_relabel_configs", RELABEL_CONFIGS), ("alertmanagers", Kind::List(&Kind::Section(&ALERTMANAGER)))],
@@ -47,7 +50,7 @@ static ALERTING: Schema = Schema::strict(
 
 static ALERTMANAGER: Schema = Schema::strict(
     &[
-        ("sigv4", Kind::Section(&CLOUD_AUTH)),
+        ("sigv4", Kind::Section(&cloud_auth::SIGV4)),
         ("scheme", Kind::Text),
         ("path_prefix", Kind::Text),
         ("timeout", Kind::Duration),
@@ -57,14 +60,6 @@ static ALERTMANAGER: Schema = Schema::strict(
     ],
     &[&http::CLIENT, &SERVICE_DISCOVERY],
 );
-
-/// `sigv4`, `azuread` and `google_iam` belong to libraries that add keys at their own pace. Their paths are not resolved.
-static CLOUD_AUTH: Schema = Schema::open(
-    &[("secret_key", Kind::Secret), ("oauth", Kind::Section(&AZURE_OAUTH)), ("certificate", Kind::Section(&AZURE_CERTIFICATE))],
-    &[],
-);
-static AZURE_OAUTH: Schema = Schema::open(&[("client_secret", Kind::Secret)], &[]);
-static AZURE_CERTIFICATE: Schema = Schema::open(&[("certificate_password", Kind::Secret)], &[]);
 
 static REMOTE_WRITE: Schema = Schema::strict(
     &[
@@ -77,12 +72,13 @@ static REMOTE_WRITE: Schema = Schema::strict(
         ("send_native_histograms", Kind::Bool),
         ("round_robin_dns", Kind::Bool),
         ("protobuf_message", Kind::Text),
-        ("failed_request_logging", Kind::Any),
+        ("failed_request_logging", Kind::Bool),
+        ("convert_nhcb_to_classic", Kind::Bool),
         ("queue_config", Kind::Section(&QUEUE)),
         ("metadata_config", Kind::Section(&METADATA)),
-        ("sigv4", Kind::Section(&CLOUD_AUTH)),
-        ("azuread", Kind::Section(&CLOUD_AUTH)),
-        ("google_iam", Kind::Section(&CLOUD_AUTH)),
+        ("sigv4", Kind::Section(&cloud_auth::SIGV4)),
+        ("azuread", Kind::Section(&cloud_auth::AZURE_AD)),
+        ("google_iam", Kind::Section(&cloud_auth::GOOGLE_IAM)),
     ],
     &[&http::CLIENT],
 );

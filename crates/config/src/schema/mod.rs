@@ -4,18 +4,23 @@
 //! and finding the secrets.
 
 mod check;
+mod cloud_auth;
 mod clouds;
 mod http;
 mod job;
 mod main;
 mod mechanisms;
 mod service_discovery;
+mod without_code;
 
 pub(crate) use check::{Rules, UnknownKeys, check};
 pub(crate) use main::{INCLUDED, MAIN};
 pub(crate) use service_discovery::TARGET_GROUPS;
 
-use crate::yaml::{Node, Value};
+use crate::{
+    cursor::Cursor,
+    yaml::{Node, Value},
+};
 
 /// What a key holds.
 #[derive(Debug)]
@@ -82,6 +87,29 @@ impl Schema {
         let mut keys: Vec<&'static str> = self.fields.iter().map(|(name, _)| *name).collect();
         keys.extend(self.includes.iter().flat_map(|schema| schema.keys().collect::<Vec<_>>()));
         keys.into_iter()
+    }
+}
+
+/// As [`visit_values`], but only to look, and with the way to each value.
+pub(crate) fn walk(kind: &'static Kind, cursor: Cursor<'_>, visit: &mut dyn FnMut(&'static Kind, Cursor<'_>)) {
+    match (kind, &cursor.node().value) {
+        (Kind::Section(schema), Value::Map(_)) => {
+            for (key, value) in cursor.pairs() {
+                match schema.field(key) {
+                    Some(kind) => walk(kind, value, visit),
+                    None if schema.strict => visit(&Kind::Secret, value),
+                    None => {}
+                }
+            }
+        }
+        (Kind::Free(kind), Value::Map(_)) => cursor.pairs().for_each(|(_, value)| walk(kind, value, visit)),
+        (Kind::List(kind), Value::List(_)) => cursor.items().for_each(|item| walk(kind, item, visit)),
+        (Kind::PathsAsGiven(kind), _) => walk(kind, cursor, &mut |kind, cursor| {
+            if !matches!(kind, Kind::Path) {
+                visit(kind, cursor);
+            }
+        }),
+        _ => visit(kind, cursor),
     }
 }
 
