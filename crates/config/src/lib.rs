@@ -19,6 +19,7 @@ mod mask;
 mod mechanism_config;
 mod original_hash;
 mod paths;
+mod release;
 mod scalar;
 mod schema;
 mod scrape_config;
@@ -42,6 +43,7 @@ pub use mechanism_config::{
     MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig,
 };
 pub use original_hash::{HashShape, original_hash};
+pub use release::PrometheusRelease;
 pub use scrape_config::{
     AttachMetadata, FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
 };

@@ -18,7 +18,9 @@ pub(crate) fn check_alerting(cursor: Cursor<'_>, globals: &Globals) -> Result<()
             PrometheusLine::V2 => &["v1", "v2"],
             PrometheusLine::V3 => &["v2"],
         };
-        if item.text("api_version").is_some_and(|version| !versions.contains(&version)) {
+        // Prometheus does not look at null.
+        let given = item.get("api_version").and_then(|_| item.text("api_version"));
+        if given.is_some_and(|version| !versions.contains(&version)) {
             return Err(item.error_at("api_version", format!("expected {}", versions.join(" or "))));
         }
         let rules = relabel::rules(item, "relabel_configs", globals.line, scheme)?;

@@ -68,10 +68,20 @@ fn authorization(cursor: Cursor<'_>) -> Result<Authorization, ConfigError> {
     Ok(Authorization { kind: kind.to_owned(), credentials: secret(cursor, "credentials")? })
 }
 
+/// The grant of RFC 7523.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
 fn oauth2(cursor: Cursor<'_>) -> Result<OAuth2, ConfigError> {
     for key in ["client_id", "token_url"] {
         if cursor.non_empty(key).is_none() {
             return Err(cursor.error_at(key, "is required"));
+        }
+    }
+    if cursor.text("grant_type") == Some(JWT_BEARER) {
+        secret(cursor, "client_certificate_key")?;
+        let algorithms = ["RS256", "RS384", "RS512"];
+        if cursor.non_empty("signature_algorithm").is_some_and(|algorithm| !algorithms.contains(&algorithm)) {
+            return Err(cursor.error_at("signature_algorithm", format!("expected one of {}", algorithms.join(", "))));
         }
     }
     let text = |key| cursor.text(key).unwrap_or_default().to_owned();
@@ -136,6 +146,8 @@ fn proxy(cursor: Cursor<'_>) -> Result<ProxyConfig, ConfigError> {
     Ok(ProxyConfig { url, no_proxy, from_environment, connect_headers })
 }
 
+const TIMEOUT_HEADER: &str = "X-Prometheus-Scrape-Timeout-Seconds";
+
 /// Headers that Prometheus sets itself.
 const RESERVED_HEADERS: [&str; 18] = [
     "Authorization",
@@ -152,7 +164,7 @@ const RESERVED_HEADERS: [&str; 18] = [
     "Accept-Encoding",
     "X-Prometheus-Remote-Write-Version",
     "X-Prometheus-Remote-Read-Version",
-    "X-Prometheus-Scrape-Timeout-Seconds",
+    TIMEOUT_HEADER,
     "X-Amz-Date",
     "X-Amz-Security-Token",
     "X-Amz-Content-Sha256",
@@ -161,8 +173,10 @@ const RESERVED_HEADERS: [&str; 18] = [
 /// Refuses the names of the mapping under `key` that Prometheus keeps for itself.
 pub(super) fn refuse_reserved_headers(cursor: Cursor<'_>, key: &str) -> Result<(), ConfigError> {
     let Some(section) = cursor.get(key) else { return Ok(()) };
+    // It means something in scrapes only, which is what `http_headers` was made for.
+    let reserved = RESERVED_HEADERS.iter().filter(|name| key == "http_headers" || **name != TIMEOUT_HEADER);
     for (name, value) in section.pairs() {
-        if RESERVED_HEADERS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        if reserved.clone().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(value.error_without_value("is a header that Prometheus sets itself"));
         }
     }

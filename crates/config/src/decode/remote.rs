@@ -10,23 +10,26 @@ pub(crate) fn check_remote(cursor: Cursor<'_>, globals: &Globals) -> Result<(), 
     for section in ["remote_write", "remote_read"] {
         let mut names = BTreeSet::new();
         for item in cursor.get(section).iter().flat_map(|list| list.items()) {
-            if item.non_empty("url").is_none() {
+            // Prometheus takes an empty one.
+            if item.get("url").is_none() {
                 return Err(item.error_at("url", "is required"));
             }
             if item.non_empty("name").is_some_and(|name| !names.insert(name.to_owned())) {
                 return Err(item.error_at("name", "given twice"));
             }
-            http::client(item)?;
+            let client = http::client(item)?;
             http::refuse_reserved_headers(item, "headers")?;
             let methods = ["basic_auth", "authorization", "oauth2", "sigv4", "azuread", "google_iam"];
-            let used: Vec<&str> = methods.into_iter().filter(|key| item.get(key).is_some()).collect();
+            let bearer = ["bearer_token", "bearer_token_file"].into_iter().find(|key| item.non_empty(key).is_some());
+            let bearer = bearer.filter(|_| client.authorization.is_some());
+            let used: Vec<&str> = bearer.into_iter().chain(methods.into_iter().filter(|key| item.get(key).is_some())).collect();
             if let [first, second, ..] = used[..] {
                 return Err(item.error_at(second, format!("cannot be combined with {first}")));
             }
             cloud_auth::check(item)?;
             check_message(item)?;
-            if let Some(queue) = item.get("queue_config").filter(|_| globals.line == PrometheusLine::V3) {
-                check_queue(queue)?;
+            if globals.line == PrometheusLine::V3 {
+                check_queue(item)?;
             }
             relabel::rules(item, "write_relabel_configs", globals.line, name_scheme(globals))?;
         }
@@ -46,6 +49,12 @@ fn check_message(cursor: Cursor<'_>) -> Result<(), ConfigError> {
 
 /// The rules of `queue_config`, which 2.x does not have.
 fn check_queue(cursor: Cursor<'_>) -> Result<(), ConfigError> {
+    let queue = cursor.get("queue_config");
+    let Some(cursor) = queue else {
+        // Null takes the defaults away and leaves zeros.
+        let is_null = cursor.text("queue_config").is_some();
+        return if is_null { Err(cursor.error_at("queue_config", "expected a mapping")) } else { Ok(()) };
+    };
     for key in ["max_shards", "min_shards", "max_samples_per_send", "capacity"] {
         if cursor.integer(key).is_some_and(|number| number <= 0) {
             return Err(cursor.error_at(key, "expected a number above 0"));
@@ -99,7 +108,7 @@ pub(crate) fn check_storage(cursor: Cursor<'_>) -> Result<(), ConfigError> {
         return Err(retention.error_at("size", "expected a size that is not below 0"));
     }
     match retention.float("percentage") {
-        Some(percentage) if !(0.0..=100.0).contains(&percentage) => {
+        Some(percentage) if percentage < 0.0 || percentage > 100.0 => {
             Err(retention.error_at("percentage", "expected a number from 0 to 100"))
         }
         _ => Ok(()),

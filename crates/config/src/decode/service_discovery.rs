@@ -97,7 +97,7 @@ pub(super) fn required<'a>(cursor: Cursor<'a>, key: &str) -> Result<&'a str, Con
 
 fn http_sd(cursor: Cursor<'_>) -> Result<HttpSdConfig, ConfigError> {
     let url = required(cursor, "url")?;
-    if !matches!(url_text::scheme_and_host(url), Some(("http" | "https", _))) {
+    if !url_text::is_http(url) {
         return Err(cursor.error_at("url", "expected http:// or https:// and a host"));
     }
     Ok(HttpSdConfig {
@@ -135,7 +135,9 @@ fn kubernetes(cursor: Cursor<'_>) -> Result<KubernetesSdConfig, ConfigError> {
     if kubeconfig_file.is_some() && api_server.is_some() {
         return Err(cursor.error_at("kubeconfig_file", "cannot be combined with api_server"));
     }
-    if http != HttpClientConfig::default() {
+    // Prometheus compares with its defaults, from which what is there and empty differs.
+    let differs = ["http_headers", "proxy_url", "proxy_connect_header"].iter().any(|key| cursor.get(key).is_some());
+    if http != HttpClientConfig::default() || differs {
         if kubeconfig_file.is_some() {
             return Err(cursor.error_at("kubeconfig_file", "cannot be combined with settings of the HTTP client"));
         }

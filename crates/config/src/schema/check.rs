@@ -95,7 +95,8 @@ fn fault(kind: &Kind, value: &Scalar, line: PrometheusLine) -> Option<String> {
         Kind::Pattern => is_pattern(text),
         Kind::TargetFile => is_pattern(text) && has_target_file_extension(text),
         Kind::Choice(words) => value.is_null() || words.contains(&text),
-        Kind::LabelName => is_label_name(text, line),
+        // Prometheus does not look at null.
+        Kind::LabelName => value.is_null() || is_label_name(text, line),
         Kind::List(_) | Kind::Free(_) | Kind::Labels | Kind::Section(_) | Kind::PathsAsGiven(_) => false,
     };
     if fine {
