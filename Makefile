@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test goldens bench prometheus deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +42,9 @@ check: rust ## formatting and lints
 
 test: rust prometheus ## all tests
 	$(CARGO) test --locked --workspace
+
+goldens: rust prometheus ## records anew what real programs say of the cases that tests replay; needs Go
+	@CARGO=$(CARGO) scripts/goldens-config.sh
 
 bench: rust ## benchmarks
 	$(CARGO) bench --locked --workspace --benches

@@ -11,8 +11,8 @@ pub(crate) struct Case {
     pub(crate) text: String,
     /// The text of a file that it includes as `included.yml`.
     pub(crate) included: Option<String>,
-    /// The key that the case is about, which stands on the last line.
-    pub(crate) key: Option<String>,
+    /// The section that the case is about, as errors write it, without indexes.
+    pub(crate) section: Option<String>,
 }
 
 /// Values of the kinds in `keys.txt`: at least one of its own, null, and some of other kinds.
@@ -130,7 +130,7 @@ pub(crate) fn cases() -> Vec<Case> {
     for (folder, suffix) in [("good", ".good.yml"), ("bad", ".bad.yml"), ("kvass-go", ".yml")] {
         for name in names(folder, suffix) {
             let file = format!("{folder}/{name}{suffix}");
-            cases.push(Case { text: data(&file), name: file, included: None, key: None });
+            cases.push(Case { text: data(&file), name: file, included: None, section: None });
         }
     }
     cases
@@ -174,21 +174,25 @@ impl Needs {
         lines.retain(|pair| !pair.starts_with(&format!("{key}:")));
         lines.push(format!("{key}: {value}"));
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        Case { name, text: self.document(section, &lines), included: None, key: Some(key.to_owned()) }
+        let path = section.replace("[]", "").replace('/', ".");
+        let path = path.strip_prefix("job").map_or(path.clone(), |rest| format!("scrape_configs{rest}"));
+        Case { name, text: self.document(section, &lines), included: None, section: Some(path) }
     }
 
     fn case_of_text(&self, file: &str, heading: &str, body: String) -> Case {
         let name = format!("{file}: {heading}");
         if file == "included" {
             let main = "global: {scrape_interval: 30s}\nscrape_config_files: [included.yml]\nscrape_configs: [{job_name: main}]\n";
-            return Case { name, text: main.to_owned(), included: Some(body), key: None };
+            return Case { name, text: main.to_owned(), included: Some(body), section: None };
         }
         let section = heading.split_once(": ").map(|(section, _)| section).filter(|section| self.always.contains_key(*section));
         let text = match section {
+            // A job is nothing without its name; other sections are written out, as they are about what is missing.
+            Some("job") => self.document("job", &[&["job_name: a"], &body.lines().collect::<Vec<_>>()[..]].concat()),
             Some(section) => self.document(section, &body.lines().collect::<Vec<_>>()),
             None => body,
         };
-        Case { name, text, included: None, key: None }
+        Case { name, text, included: None, section: None }
     }
 
     /// A document of nothing but this section, and what the sections around it need.

@@ -31,7 +31,7 @@ fn record() {
         [ask(&promtool, &["--syntax-only"], &alone, &dir), ask(&promtool, &[], &including, &dir)].concat()
     {
         let judged = all.entry(name).or_default();
-        judged.verdicts[version] = Some(Verdict::of(message.as_deref()));
+        judged.verdicts[version] = Some(Verdict::of(version, message.as_deref()));
         judged.messages[version] = message;
     }
     fs::remove_dir_all(dir).unwrap();

@@ -16,6 +16,8 @@ pub(crate) enum Verdict {
     Refused,
     /// Refused for nothing but keys that it does not know.
     UnknownKey,
+    /// The program was built without a discovery mechanism that its version has, so it cannot tell.
+    NotBuilt,
 }
 
 /// The versions that judge, in the order of the columns.
@@ -29,18 +31,30 @@ pub(crate) struct Judged {
     pub(crate) messages: [Option<String>; 2],
 }
 
-const LETTERS: [(char, Verdict); 3] =
-    [('a', Verdict::Accepted), ('r', Verdict::Refused), ('u', Verdict::UnknownKey)];
+const LETTERS: [(char, Verdict); 4] =
+    [('a', Verdict::Accepted), ('r', Verdict::Refused), ('u', Verdict::UnknownKey), ('-', Verdict::NotBuilt)];
+
+/// Discovery that 2.42 does not have.
+const LATER_MECHANISMS: [&str; 8] = ["aws", "ecs", "elasticache", "msk", "oci", "outscale", "rds", "stackit"];
 
 impl Verdict {
-    /// The verdict behind promtool's message, which is `None` for a text that it accepts.
-    pub(crate) fn of(message: Option<&str>) -> Verdict {
+    /// The verdict behind the message of promtool of [`VERSIONS`]`[version]`, which is `None` for a text that it accepts.
+    pub(crate) fn of(version: usize, message: Option<&str>) -> Verdict {
         let Some(message) = message else { return Verdict::Accepted };
-        let faults = message.split_once("unmarshal errors:\n").map(|(_, faults)| faults);
-        let unknown = |line: &str| line.contains(": field ") && line.contains(" not found in type ");
-        match faults {
-            Some(faults) if faults.lines().all(unknown) => Verdict::UnknownKey,
-            _ => Verdict::Refused,
+        let faults = message.split_once("unmarshal errors:\n").map(|(_, faults)| faults.lines()).into_iter().flatten();
+        let unknown: Vec<Option<&str>> = faults
+            .map(|fault| fault.split_once(": field ")?.1.split_once(" not found in type ").map(|(key, _)| key))
+            .collect();
+        let is_left_out = |key: &str| {
+            let mechanism = key.strip_suffix("_sd_configs").filter(|name| *name != "foo");
+            mechanism.is_some_and(|name| VERSIONS[version] != "2.42" || !LATER_MECHANISMS.contains(&name))
+        };
+        if unknown.iter().flatten().any(|key| is_left_out(key)) {
+            Verdict::NotBuilt
+        } else if !unknown.is_empty() && unknown.iter().all(Option::is_some) {
+            Verdict::UnknownKey
+        } else {
+            Verdict::Refused
         }
     }
 
@@ -78,7 +92,7 @@ pub(crate) fn read() -> BTreeMap<String, Judged> {
         let mut judged = Judged::default();
         for (i, version) in VERSIONS.iter().enumerate() {
             if let Some(message) = by_version.get(*version) {
-                judged.verdicts[i] = Some(Verdict::of(message.as_deref()));
+                judged.verdicts[i] = Some(Verdict::of(i, message.as_deref()));
                 judged.messages[i].clone_from(message);
             }
         }
