@@ -77,7 +77,10 @@ fn oauth2(cursor: Cursor<'_>) -> Result<OAuth2, ConfigError> {
             return Err(cursor.error_at(key, "is required"));
         }
     }
-    if cursor.text("grant_type") == Some(JWT_BEARER) {
+    let by_certificate = cursor.text("grant_type") == Some(JWT_BEARER);
+    // Prometheus leaves what the grant does not use alone.
+    let client_secret = if by_certificate { None } else { secret(cursor, "client_secret")? };
+    if by_certificate {
         secret(cursor, "client_certificate_key")?;
         let algorithms = ["RS256", "RS384", "RS512"];
         if cursor.non_empty("signature_algorithm").is_some_and(|algorithm| !algorithms.contains(&algorithm)) {
@@ -89,7 +92,7 @@ fn oauth2(cursor: Cursor<'_>) -> Result<OAuth2, ConfigError> {
     let params = endpoint_params.iter().flat_map(|params| params.pairs());
     Ok(OAuth2 {
         client_id: text("client_id"),
-        client_secret: secret(cursor, "client_secret")?,
+        client_secret,
         scopes: cursor.texts("scopes").unwrap_or_default(),
         token_url: text("token_url"),
         endpoint_params: params
@@ -129,7 +132,8 @@ fn proxy(cursor: Cursor<'_>) -> Result<ProxyConfig, ConfigError> {
     if from_environment && !no_proxy.is_empty() {
         return Err(cursor.error_at("proxy_from_environment", "cannot be combined with no_proxy"));
     }
-    if url.is_none() && !no_proxy.is_empty() {
+    // Prometheus takes an empty URL for one here.
+    if cursor.get("proxy_url").is_none() && !no_proxy.is_empty() {
         return Err(cursor.error_at("no_proxy", "needs proxy_url"));
     }
     let mut connect_headers = Vec::new();

@@ -43,6 +43,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     both("values: job/static_configs[]: targets: [1, true, null]", STATIC_TARGET),
     both("good/static_slash_with_rules.good.yml", STATIC_TARGET),
     v2("good/scalars_keep_their_text.good.yml", STATIC_TARGET),
+    both("between_keys: job: static target with a path, and a rule", STATIC_TARGET),
     both("kvass-go/01-addresses.yml", STATIC_TARGET),
     both("kvass-go/05-relabel.yml", STATIC_TARGET),
     both(
@@ -69,6 +70,8 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     both("yaml: question mark", PARSER),
     both("yaml: dash", PARSER),
     v2("keys: job/oauth2: client_secret: *", LATER_2),
+    v2("between_keys: job: OAuth without a secret", LATER_2),
+    v2("between_keys: job: OAuth with TLS that lacks a key", LATER_2),
     v2("between_keys: job/relabel_configs[]: lowercase with a group in the target", LATER_2),
     v2("between_keys: job/http_sd_configs[]: authentication twice", LATER_2),
     v2("between_keys: job/http_sd_configs[]: TLS without a key", LATER_2),
