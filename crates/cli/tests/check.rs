@@ -117,10 +117,14 @@ scrape_configs:
 
 #[test]
 fn the_version_decides() {
-    let (_dir, path) = folder(&[("p.yml", "scrape_configs: [{job_name: a, static_configs: [{targets: [h], labels: {a-b: c}}]}]\n")]);
+    let (_dir, path) =
+        folder(&[("p.yml", "scrape_configs: [{job_name: a, static_configs: [{targets: [h], labels: {a-b: c}}]}]\n")]);
     let (code, notes, _) = kvass(&path, &["check", "config", "p.yml"]);
     assert_eq!(code, Some(0));
-    assert!(notes.contains("good by the rules of Prometheus 3.x") && notes.contains("Prometheus 2.x refuses it: p.yml:1:78: "), "{notes}");
+    assert!(
+        notes.contains("good by the rules of Prometheus 3.x") && notes.contains("Prometheus 2.x refuses it: p.yml:1:78: "),
+        "{notes}"
+    );
     for (version, code) in [("3", 0), ("2", 1)] {
         assert_eq!(kvass(&path, &["check", "config", "p.yml", "--prometheus.version", version]).0, Some(code), "{version}");
     }
@@ -145,7 +149,8 @@ fn targets_are_those_of_promtool() {
     for job in ["groups", "files", "rules"] {
         let expected = fs::read_to_string(dir.join(format!("{job}.json"))).unwrap();
         let expected = comparable(&expected.replace("$FOLDER", &dir.display().to_string()));
-        let output = Command::new(env!("CARGO_BIN_EXE_kvass")).args(args).args(["--job", job]).current_dir(&dir).output().unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_kvass")).args(args).args(["--job", job]).current_dir(&dir).output().unwrap();
         assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
         assert_eq!(comparable(std::str::from_utf8(&output.stdout).unwrap()), expected, "{job}");
     }
@@ -170,7 +175,9 @@ scrape_configs:
     let (code, json, errors) = kvass(&path, &["check", "targets", "p.yml", "--timeout=2s", "--job=a"]);
     assert_eq!((code, comparable(&json).len()), (Some(1), 2), "{errors}");
     assert!(!json.contains("hunter2") && !errors.contains("hunter2"), "{json}{errors}");
-    for expected in ["ionos_sd_configs: kvass has no code for this discovery", "127.0.0.1:1", "job a: has 2 targets and a target_limit of 1"] {
+    for expected in
+        ["ionos_sd_configs: kvass has no code for this discovery", "127.0.0.1:1", "job a: has 2 targets and a target_limit of 1"]
+    {
         assert!(errors.contains(expected), "{expected} is not in {errors}");
     }
     let (code, json, errors) = kvass(&path, &["check", "targets", "p.yml", "--job=c"]);

@@ -111,9 +111,10 @@ pub struct Survey {
 impl Survey {
     pub(crate) fn of(path: &Path, main: &Node, included: &[(PathBuf, Node)]) -> Survey {
         let mut survey = Survey::default();
-        let filled = main.entries().iter().filter(|entry| {
-            !entry.value.is_null() && (!entry.value.items().is_empty() || !entry.value.entries().is_empty())
-        });
+        let filled = main
+            .entries()
+            .iter()
+            .filter(|entry| !entry.value.is_null() && (!entry.value.items().is_empty() || !entry.value.entries().is_empty()));
         survey.sections = filled.map(|entry| entry.key.as_text().to_owned()).collect();
         survey.add(&MAIN, Cursor::root(path, main));
         for (file, document) in included {

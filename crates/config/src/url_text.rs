@@ -94,9 +94,19 @@ mod tests {
 
     #[test]
     fn faults() {
-        for url in
-            ["", "http://a", "a/b:c", "/x", "http://u:p@h:80/%41?%zz", "unix:///x", "http://[::1]:9", "http://h:", "localhost:80", "http://[fe80::1%25en0]:1", "http://%C3%A9"]
-        {
+        for url in [
+            "",
+            "http://a",
+            "a/b:c",
+            "/x",
+            "http://u:p@h:80/%41?%zz",
+            "unix:///x",
+            "http://[::1]:9",
+            "http://h:",
+            "localhost:80",
+            "http://[fe80::1%25en0]:1",
+            "http://%C3%A9",
+        ] {
             assert_eq!(fault(url), None, "{url}");
         }
         for url in [

@@ -36,7 +36,8 @@ pub(crate) fn write_if_missing(output: &Path, external_labels: &Labels, line: Pr
 fn text(output: &Path, external_labels: &Labels, line: PrometheusLine) -> io::Result<String> {
     let default = Labels::from([("status", "default")]);
     let labels = if external_labels.is_empty() { &default } else { external_labels };
-    let config = config_file::parse_text("{}", output, PrometheusRelease { line, knows_more: false }).map_err(|error| io::Error::other(chain(&error)))?;
+    let config = config_file::parse_text("{}", output, PrometheusRelease { line, knows_more: false })
+        .map_err(|error| io::Error::other(chain(&error)))?;
     Ok(config.inject(&Injection {
         proxy_url: None,
         targets: TargetDelivery::Static(Default::default()),

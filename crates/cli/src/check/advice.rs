@@ -12,8 +12,12 @@ const LISTED: usize = 10;
 
 /// What goes to each shard, in a few lines.
 pub(super) fn shards_get(config: &Config, survey: &Survey) -> Vec<String> {
-    let as_written: Vec<&str> =
-        survey.sections.iter().map(String::as_str).filter(|key| !["scrape_configs", "scrape_config_files"].contains(key)).collect();
+    let as_written: Vec<&str> = survey
+        .sections
+        .iter()
+        .map(String::as_str)
+        .filter(|key| !["scrape_configs", "scrape_config_files"].contains(key))
+        .collect();
     let mut notes = Vec::new();
     if !as_written.is_empty() {
         notes.push(format!("each shard gets as written: {}", as_written.join(", ")));
@@ -89,7 +93,10 @@ fn over_limit(job: &ScrapeConfig) -> Option<String> {
     // Rules may drop some.
     let is_over = job.relabel_configs.is_empty() && job.target_limit > 0 && found as u64 > job.target_limit;
     is_over.then(|| {
-        format!("job {}: has {found} static targets and a target_limit of {}: none of them is scraped", job.job_name, job.target_limit)
+        format!(
+            "job {}: has {found} static targets and a target_limit of {}: none of them is scraped",
+            job.job_name, job.target_limit
+        )
     })
 }
 
@@ -114,7 +121,8 @@ fn sections(config: &Config, survey: &Survey) -> Vec<String> {
     }
     if !config.external_labels().is_empty() && !has("remote_write") {
         advice.push(
-            "external_labels: all shards have the same; Thanos needs one that differs, --inject.external-label gives it".to_owned(),
+            "external_labels: all shards have the same; Thanos needs one that differs, --inject.external-label gives it"
+                .to_owned(),
         );
     }
     advice
@@ -129,7 +137,8 @@ fn secrets(survey: &Survey, is_public: bool) -> Vec<String> {
         advice.push(format!("{} more values are secrets", survey.secrets.len() - LISTED));
     }
     if is_public && !survey.secrets.is_empty() {
-        advice.push("every user of this machine may read the file, which holds secrets: expected mode 0640 or stricter".to_owned());
+        advice
+            .push("every user of this machine may read the file, which holds secrets: expected mode 0640 or stricter".to_owned());
     }
     advice
 }
@@ -140,7 +149,9 @@ fn meaning(secret: &InlineSecret) -> &'static str {
             "a secret in the file: keep it in a Secret rather than a ConfigMap, there is no key that names a file"
         }
         SecretForm::Key => "a secret in the file: name a file that holds it, with the key of the same name and _file",
-        SecretForm::UrlPassword => "a password in a URL: it is masked only where it is known to be one; use basic_auth with password_file",
+        SecretForm::UrlPassword => {
+            "a password in a URL: it is masked only where it is known to be one; use basic_auth with password_file"
+        }
         SecretForm::Guessed => "looks like a secret, and Prometheus shows it to all who may see its configuration or targets",
     }
 }

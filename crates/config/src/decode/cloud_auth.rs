@@ -66,10 +66,9 @@ fn azure_ad(cursor: Cursor<'_>) -> Result<(), ConfigError> {
         uuid(section, "client_id")?;
         uuid(section, "tenant_id")?;
     }
-    for (key, keys) in [
-        ("oauth", ["client_id", "client_secret", "tenant_id"]),
-        ("certificate", ["client_id", "tenant_id", "certificate_path"]),
-    ] {
+    for (key, keys) in
+        [("oauth", ["client_id", "client_secret", "tenant_id"]), ("certificate", ["client_id", "tenant_id", "certificate_path"])]
+    {
         if let Some(section) = cursor.get(key) {
             keys.into_iter().try_for_each(|key| required(section, key).map(drop))?;
             uuid(section, "client_id")?;

@@ -27,26 +27,17 @@ pub(super) static AWS_CLUSTERS: Schema = Schema::strict(&[], &[&AWS]);
 pub(super) static RDS: Schema = Schema::strict(&[("filters", Kind::List(&Kind::Section(&FILTER)))], &[&AWS]);
 static FILTER: Schema = Schema::strict(&[("name", Kind::Text), ("values", Kind::List(&Kind::Text))], &[]);
 
-pub(super) static IONOS: Schema = Schema::strict(
-    &[("datacenter_id", Kind::Text), ("port", Kind::Int), ("refresh_interval", Kind::Duration)],
-    &[&http::CLIENT],
-);
+pub(super) static IONOS: Schema =
+    Schema::strict(&[("datacenter_id", Kind::Text), ("port", Kind::Int), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
 
 pub(super) static KUMA: Schema = Schema::strict(
-    &[
-        ("server", Kind::Text),
-        ("client_id", Kind::Text),
-        ("refresh_interval", Kind::Duration),
-        ("fetch_timeout", Kind::Duration),
-    ],
+    &[("server", Kind::Text), ("client_id", Kind::Text), ("refresh_interval", Kind::Duration), ("fetch_timeout", Kind::Duration)],
     &[&http::CLIENT],
 );
 
 /// Serversets and Nerve.
-pub(super) static ZOOKEEPER: Schema = Schema::strict(
-    &[("servers", Kind::List(&Kind::Text)), ("paths", Kind::List(&Kind::Text)), ("timeout", Kind::Duration)],
-    &[],
-);
+pub(super) static ZOOKEEPER: Schema =
+    Schema::strict(&[("servers", Kind::List(&Kind::Text)), ("paths", Kind::List(&Kind::Text)), ("timeout", Kind::Duration)], &[]);
 
 pub(super) static OCI: Schema = Schema::strict(
     &[

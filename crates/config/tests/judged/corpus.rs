@@ -147,7 +147,10 @@ fn split(text: &str) -> Vec<(String, String)> {
         }
     }
     // The empty line in front of the next heading is no part of the text.
-    cases.into_iter().map(|(heading, body)| (heading, body.strip_suffix("\n\n").map_or(body.clone(), |b| format!("{b}\n")))).collect()
+    cases
+        .into_iter()
+        .map(|(heading, body)| (heading, body.strip_suffix("\n\n").map_or(body.clone(), |b| format!("{b}\n"))))
+        .collect()
 }
 
 impl Needs {
@@ -182,7 +185,8 @@ impl Needs {
     fn case_of_text(&self, file: &str, heading: &str, body: String) -> Case {
         let name = format!("{file}: {heading}");
         if file == "included" {
-            let main = "global: {scrape_interval: 30s}\nscrape_config_files: [included.yml]\nscrape_configs: [{job_name: main}]\n";
+            let main =
+                "global: {scrape_interval: 30s}\nscrape_config_files: [included.yml]\nscrape_configs: [{job_name: main}]\n";
             return Case { name, text: main.to_owned(), included: Some(body), section: None };
         }
         let section = heading.split_once(": ").map(|(section, _)| section).filter(|section| self.always.contains_key(*section));

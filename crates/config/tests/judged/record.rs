@@ -27,9 +27,7 @@ fn record() {
     let mut all = if folder().join("verdicts.json").exists() { verdicts::read() } else { Default::default() };
     let dir = std::env::temp_dir().join(format!("kvass-judged-{}", std::process::id()));
     let (alone, including): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.included.is_none());
-    for (name, message) in
-        [ask(&promtool, &["--syntax-only"], &alone, &dir), ask(&promtool, &[], &including, &dir)].concat()
-    {
+    for (name, message) in [ask(&promtool, &["--syntax-only"], &alone, &dir), ask(&promtool, &[], &including, &dir)].concat() {
         let judged = all.entry(name).or_default();
         judged.verdicts[version] = Some(Verdict::of(version, message.as_deref()));
         judged.messages[version] = message;

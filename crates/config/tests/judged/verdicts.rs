@@ -42,9 +42,8 @@ impl Verdict {
     pub(crate) fn of(version: usize, message: Option<&str>) -> Verdict {
         let Some(message) = message else { return Verdict::Accepted };
         let faults = message.split_once("unmarshal errors:\n").map(|(_, faults)| faults.lines()).into_iter().flatten();
-        let unknown: Vec<Option<&str>> = faults
-            .map(|fault| fault.split_once(": field ")?.1.split_once(" not found in type ").map(|(key, _)| key))
-            .collect();
+        let unknown: Vec<Option<&str>> =
+            faults.map(|fault| fault.split_once(": field ")?.1.split_once(" not found in type ").map(|(key, _)| key)).collect();
         let is_left_out = |key: &str| {
             let mechanism = key.strip_suffix("_sd_configs").filter(|name| *name != "foo");
             mechanism.is_some_and(|name| VERSIONS[version] != "2.42" || !LATER_MECHANISMS.contains(&name))
