@@ -82,7 +82,7 @@ const REFUSED: &[(&str, PrometheusLine, &str)] = &[
     (
         "fallback_unknown",
         V3,
-        r#"3:29: scrape_configs[0].fallback_scrape_protocol: "prometheusproto": expected one of PrometheusProto, PrometheusText0.0.4, PrometheusText1.0.0, OpenMetricsText0.0.1, OpenMetricsText1.0.0"#,
+        r#"3:29: scrape_configs[0].fallback_scrape_protocol: "prometheusproto": expected one of PrometheusProto, PrometheusText0.0.4, PrometheusText1.0.0, OpenMetricsText0.0.1, OpenMetricsText1.0.0, OpenMetricsText2.0.0"#,
     ),
     (
         "file_extension",
@@ -270,7 +270,7 @@ const REFUSED: &[(&str, PrometheusLine, &str)] = &[
     (
         "protocol_unknown",
         V3,
-        r#"3:22: scrape_configs[0].scrape_protocols[0]: "PrometheusText": expected one of PrometheusProto, PrometheusText0.0.4, PrometheusText1.0.0, OpenMetricsText0.0.1, OpenMetricsText1.0.0"#,
+        r#"3:22: scrape_configs[0].scrape_protocols[0]: "PrometheusText": expected one of PrometheusProto, PrometheusText0.0.4, PrometheusText1.0.0, OpenMetricsText0.0.1, OpenMetricsText1.0.0, OpenMetricsText2.0.0"#,
     ),
     ("protocols_empty", V3, "1:28: global.scrape_protocols: expected at least one protocol"),
     ("puppetdb_query", V2, "3:25: scrape_configs[0].puppetdb_sd_configs[0].query: is required"),
