@@ -5,8 +5,8 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build e2e-discovery discovery-build check test fuzz bench bench-kubernetes prometheus nsd deny \
-  fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build e2e-discovery discovery-build check test fuzz goldens bench bench-kubernetes prometheus nsd \
+  deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,6 +56,9 @@ test: rust prometheus nsd ## all tests
 fuzz: rust ## compares regular expressions and relabelling with Go and Prometheus for a minute (ARGS="--seconds 600")
 	$(CARGO) build --locked --release --package kvass-reference
 	@scripts/fuzz.sh $(ARGS)
+
+goldens: rust prometheus ## records anew what real programs say of the cases that tests replay; needs Go
+	@CARGO=$(CARGO) scripts/goldens-config.sh
 
 bench: rust ## benchmarks; that of Kubernetes where its programs are built
 	$(CARGO) bench --locked --workspace --benches
