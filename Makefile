@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test bench prometheus deny fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test fuzz-config goldens bench prometheus deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +42,12 @@ check: rust ## formatting and lints
 
 test: rust prometheus ## all tests
 	$(CARGO) test --locked --workspace
+
+fuzz-config: rust prometheus ## random configurations beside real Prometheus servers (ARGS="--seed 1 --seconds 60")
+	@CARGO=$(CARGO) scripts/fuzz-config.sh $(ARGS)
+
+goldens: rust prometheus ## records anew what real Prometheus servers make of the recorded cases; needs Go
+	@CARGO=$(CARGO) scripts/goldens.sh
 
 bench: rust ## benchmarks
 	$(CARGO) bench --locked --workspace --benches

@@ -45,3 +45,4 @@ pub use scrape_config::{
     AttachMetadata, FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
 };
 pub use target_groups::parse_target_groups;
+pub use url_text::mask_password;

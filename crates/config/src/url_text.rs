@@ -48,7 +48,7 @@ pub(crate) fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
 }
 
 /// `text` with the passwords of all URLs in it replaced by `xxxxx`.
-pub(crate) fn mask_password(text: &str) -> String {
+pub fn mask_password(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {

@@ -13,7 +13,7 @@ use kvass_model::{LabelsBuilder, TargetGroup};
 use kvass_service::FileWatcher;
 use tokio::time::{sleep, timeout};
 
-use crate::feed::Feed;
+use crate::{feed::Feed, json_groups};
 
 /// How often files are read where no change is heard of: inotify is silent on network file systems, and
 /// when a folder above the watched one is replaced.
@@ -136,7 +136,7 @@ impl File {
         if self.content.as_ref() == Some(&content) {
             return false;
         }
-        match kvass_config::parse_target_groups(&content, path) {
+        match groups(&content, path) {
             Ok(groups) => {
                 self.groups = Some(groups.into_iter().enumerate().map(|(index, group)| named(group, path, index)).collect());
                 self.error = None;
@@ -161,6 +161,14 @@ impl File {
         self.error = Some(error);
         true
     }
+}
+
+/// The groups of a file, whose name says what it is written in: JSON is not only YAML of another look.
+fn groups(content: &str, path: &Path) -> Result<Vec<TargetGroup>, String> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        return json_groups::decode(content.as_bytes()).map_err(|error| format!("{}: {error}", path.display()));
+    }
+    kvass_config::parse_target_groups(content, path).map_err(|error| error.to_string())
 }
 
 /// The group as it is known to others: with its source and the label telling the file.

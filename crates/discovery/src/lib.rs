@@ -14,6 +14,7 @@ mod eureka;
 mod feed;
 mod file;
 mod http;
+mod json_groups;
 mod kubernetes;
 mod manager;
 mod marathon;
@@ -25,4 +26,4 @@ mod text;
 mod unix_socket;
 
 pub use manager::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
-pub use resolve::{FailedTarget, Resolved, Resolver, resolve};
+pub use resolve::{Change, End, Explanation, FailedTarget, Resolved, Resolver, explain, resolve};

@@ -9,6 +9,7 @@ mod case_mapping;
 mod regex;
 mod rule;
 mod template;
+mod trace;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -18,6 +19,7 @@ use self::action::{Action, Scratch};
 pub use self::{
     regex::{GoRegex, RegexError},
     rule::{NameScheme, Rule, RuleError},
+    trace::{Step, trace},
 };
 
 /// A validated rule, ready to be applied. Cloning copies a pointer; two are equal if they were made from equal
