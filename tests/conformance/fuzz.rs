@@ -60,7 +60,10 @@ impl Servers {
         let args = prometheus_args(folder.path(), &config, port, &[]);
         let prometheus = Process::start(program, &args, folder.path(), "prometheus");
         let version = if line == PrometheusLine::V3 { "3" } else { "2" };
-        let coordinator = Coordinator::start(folder.path(), &config, &[], &[&format!("--prometheus.version={version}")]);
+        let shards = folder.path().join("static-shards.yaml");
+        fs::write(&shards, "replicas:\n- shards: [{id: nobody, url: \"http://127.0.0.1:9\"}]\n").unwrap();
+        let (version, shards) = (format!("--prometheus.version={version}"), format!("--shard.static-file={}", shards.display()));
+        let coordinator = Coordinator::start_with(folder.path(), &config, &["--shard.type=static", &shards, &version]);
         let bodies = Bodies::default();
         let sd = serve(Arc::clone(&bodies)).await;
         let prometheus_url = format!("http://127.0.0.1:{port}");

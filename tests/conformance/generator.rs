@@ -263,7 +263,7 @@ fn keys(random: &mut Random) -> Vec<String> {
 
 fn group(random: &mut Random, line: PrometheusLine, kind: Kind) -> Group {
     let mut address = || {
-        let address = *random.pick(ADDRESSES);
+        let address = random.pick(ADDRESSES);
         // Refused at load in a static list whose job has no rules.
         if kind != Kind::Static && random.percent(10) { "http://127.0.0.1:9/x" } else { address }
     };
@@ -272,13 +272,13 @@ fn group(random: &mut Random, line: PrometheusLine, kind: Kind) -> Group {
     let mut labels: Vec<(String, String)> = Vec::new();
     for _ in 0..random.below(5) {
         let utf8 = line == PrometheusLine::V3 && random.percent(20);
-        let name = *random.pick(if utf8 { UTF8_NAMES } else { NAMES });
+        let name = random.pick(if utf8 { UTF8_NAMES } else { NAMES });
         let value = match name {
             "__scheme__" => random.pick(SCHEMES),
             "__metrics_path__" => random.pick(PATHS),
             _ => random.pick(VALUES),
         };
-        labels.push((name.to_owned(), (*value).to_owned()));
+        labels.push((name.to_owned(), value.to_owned()));
     }
     if random.percent(10) {
         labels.push(duration_label(random));
@@ -289,9 +289,10 @@ fn group(random: &mut Random, line: PrometheusLine, kind: Kind) -> Group {
 }
 
 fn duration_label(random: &mut Random) -> (String, String) {
-    let (name, good) = *random.pick(&[("__scrape_interval__", INTERVALS), ("__scrape_timeout__", TIMEOUTS)]);
+    let (name, good) =
+        if random.percent(50) { ("__scrape_interval__", INTERVALS) } else { ("__scrape_timeout__", TIMEOUTS) };
     let value = if random.percent(30) { random.pick(BAD_DURATIONS) } else { random.pick(good) };
-    (name.to_owned(), (*value).to_owned())
+    (name.to_owned(), value.to_owned())
 }
 
 fn rule(random: &mut Random, line: PrometheusLine) -> String {
@@ -349,8 +350,8 @@ fn rule(random: &mut Random, line: PrometheusLine) -> String {
         72..84 => {
             // Replacements keep names apart: which of two equal ones wins is random in Prometheus 3.
             let (pattern, replacement) = match random.below(3) {
-                0 => ("__meta_(.+)", *random.pick(LABELMAP_REPLACEMENTS)),
-                1 => ("(env|zone|app)", *random.pick(LABELMAP_REPLACEMENTS)),
+                0 => ("__meta_(.+)", random.pick(LABELMAP_REPLACEMENTS)),
+                1 => ("(env|zone|app)", random.pick(LABELMAP_REPLACEMENTS)),
                 _ => ("(.*)", "${1}_c"),
             };
             parts.push(format!("regex: {}, replacement: {}", quoted(pattern), quoted(replacement)));

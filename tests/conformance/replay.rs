@@ -58,7 +58,7 @@ async fn shown(case: &Case, line: PrometheusLine, server: &str) -> Outcome {
 
 fn options(folder: &Path, line: PrometheusLine) -> Options {
     let shards = folder.join("static-shards.yaml");
-    std::fs::write(&shards, "replicas:\n- shards: []\n").unwrap();
+    std::fs::write(&shards, "replicas:\n- shards: [{id: nobody, url: \"http://127.0.0.1:9\"}]\n").unwrap();
     Options {
         config_file: folder.join("prometheus.yml"),
         store_path: None,

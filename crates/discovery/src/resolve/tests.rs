@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use kvass_config::{Config, LoadContext, SdConfig};
+
+use kvass_model::ADDRESS_LABEL;
 
 use super::*;
 
@@ -162,6 +166,65 @@ fn limits() {
     assert_eq!((within.over_limit, within.dropped_total, within.dropped.len()), (None, 2, 1));
     let over = resolved(&config.replace("target_limit: 2", "target_limit: 1"), PrometheusLine::V3);
     assert_eq!((over.over_limit, over.active.len()), (Some(2), 2));
+}
+
+#[test]
+fn addresses_that_only_prometheus_2_takes_for_one_are_two_targets_to_prometheus_3() {
+    // The last has an instance that makes it one with the first once ports are completed.
+    let config = "  static_configs: [{targets: ['a', 'b:80', 'a:80', 'b']}, {targets: ['a'], labels: {instance: 'a:80'}}]";
+    let v2 = resolved(config, PrometheusLine::V2).active;
+    let v3 = resolved(config, PrometheusLine::V3).active;
+    assert_eq!((v2.len(), v3.len()), (2, 5));
+    let hashes: std::collections::BTreeSet<TargetHash> = v3.iter().map(|target| target.hash).collect();
+    assert_eq!(hashes.len(), 5, "each has an identity of its own");
+    for target in v2 {
+        let same = v3.iter().find(|other| other.hash == target.hash).unwrap();
+        assert_eq!(same.labels, target.labels, "what Prometheus 2 knows keeps its identity");
+    }
+    let turned = "  static_configs: [{targets: ['a'], labels: {instance: 'a:80'}}, {targets: ['b', 'a:80', 'b:80', 'a']}]";
+    let turned: std::collections::BTreeSet<TargetHash> =
+        resolved(turned, PrometheusLine::V3).active.iter().map(|target| target.hash).collect();
+    assert_eq!(turned, hashes, "the order of discovery does not matter");
+}
+
+#[test]
+fn of_equal_targets_the_last_shows_what_it_was_discovered_as() {
+    let config = "  static_configs: [{targets: ['a:1', 'b:1', 'c:1']}]
+  relabel_configs: [{target_label: __address__, replacement: 'same:1'}]";
+    for line in BOTH {
+        let resolved = resolved(config, line);
+        assert_eq!(resolved.active.len(), 1);
+        assert_eq!(resolved.active[0].discovered.address(), "c:1");
+    }
+}
+
+#[test]
+fn an_explanation_ends_as_resolving_does() {
+    let config = "  params: {m: [x]}
+  static_configs: [{targets: [a, 'drop:1', ''], labels: {__meta_x: y, __scrape_interval__: 5m}}]
+  relabel_configs: [{source_labels: [__address__], regex: 'drop.*', action: drop}, {source_labels: [__meta_x], target_label: x}]";
+    for line in BOTH {
+        let (job, groups) = job(config, line);
+        let resolved = resolve(&job, &groups, line);
+        let end = |labels: &Labels, add| explain(&job, labels, add, line);
+        let active = &resolved.active[0];
+        let End::Target(target, finished) = end(&active.discovered, false).end else { panic!("{line:?}") };
+        assert_eq!(target, *active);
+        let finished: Vec<&str> = finished.iter().map(|change| change.label.as_str()).collect();
+        match line {
+            PrometheusLine::V2 => assert_eq!(finished, ["__address__", "__meta_x", "instance"]),
+            PrometheusLine::V3 => assert_eq!(finished, ["__meta_x", "instance"]),
+        }
+        assert_eq!(end(&resolved.dropped[0], false).end, End::Dropped(0));
+        assert_eq!(end(&resolved.failed[0].discovered, false).end, End::Failed(resolved.failed[0].error.clone()));
+
+        let found = Labels::from([("__address__", "a"), ("__meta_x", "y"), ("__scrape_interval__", "5m")]);
+        let explained = end(&found, true);
+        assert_eq!(explained.end, end(&active.discovered, false).end, "the job adds what the discovered labels have");
+        let added: Vec<(&str, &str)> = explained.added.iter().map(|c| (c.label.as_str(), c.reason.as_str())).collect();
+        assert!(added.contains(&("__param_m", "params of the job")) && added.contains(&("job", "job_name of the job")), "{added:?}");
+        assert!(!added.iter().any(|(label, _)| *label == "__scrape_interval__"), "it was there: {added:?}");
+    }
 }
 
 #[test]
