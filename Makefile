@@ -5,7 +5,8 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build check test fuzz-config goldens bench prometheus deny fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build e2e-discovery discovery-build check test fuzz fuzz-config goldens bench bench-kubernetes prometheus nsd deny \
+  fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +26,7 @@ e2e: e2e-build ## stories on a whole Kubernetes cluster made here (ARGS="--story
 e2e-all: STORIES = --all
 e2e-all: e2e-build ## the long stories too
 	@tests/e2e/run.sh --all $(ARGS)
+	@[ -n "$$KUBECONFIG" ] || tests/e2e/interrupted.sh
 
 # What would fail after the long build, first. A cluster that is there needs nothing of it.
 e2e-check:
@@ -36,12 +38,24 @@ e2e-build: e2e-check build prometheus ## programs and images of the cluster, and
 	  more=$$(target/release/kvass-e2e modules $(STORIES) $(ARGS)) && tests/e2e/cluster/cluster.sh build && \
 	  { [ -z "$$more" ] || tests/e2e/cluster/cluster.sh build $$more; } && tests/e2e/cluster/cluster.sh images; }
 
+# Small and quick: no cluster, no root.
+e2e-discovery: discovery-build ## discovery compared with Prometheus, on etcd and kube-apiserver alone
+	@target/release/kvass-e2e discovery $(ARGS)
+
+discovery-build: build
+	$(CARGO) build --locked --release --package kvass-e2e
+	@tests/e2e/cluster/cluster.sh build etcd kubernetes prometheus
+
 check: rust ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-test: rust prometheus ## all tests
+test: rust prometheus nsd ## all tests
 	$(CARGO) test --locked --workspace
+
+fuzz: rust ## compares regular expressions and relabelling with Go and Prometheus for a minute (ARGS="--seconds 600")
+	$(CARGO) build --locked --release --package kvass-reference
+	@scripts/fuzz.sh $(ARGS)
 
 fuzz-config: rust prometheus ## random configurations beside real Prometheus servers (ARGS="--seed 1 --seconds 60")
 	@CARGO=$(CARGO) scripts/fuzz-config.sh $(ARGS)
@@ -49,11 +63,18 @@ fuzz-config: rust prometheus ## random configurations beside real Prometheus ser
 goldens: rust prometheus ## records anew what real Prometheus servers make of the recorded cases; needs Go
 	@CARGO=$(CARGO) scripts/goldens.sh
 
-bench: rust ## benchmarks
+bench: rust ## benchmarks; that of Kubernetes where its programs are built
 	$(CARGO) bench --locked --workspace --benches
+	@tests/e2e/bench.sh $(ARGS)
+
+bench-kubernetes: discovery-build ## discovery of 100,000 pods next to Prometheus (ARGS="--pods 10000")
+	@tests/e2e/bench.sh $(ARGS)
 
 prometheus: ## puts prometheus and promtool into target/tools
 	@scripts/prometheus.sh >/dev/null
+
+nsd: ## puts a DNS server for tests into target/tools
+	@scripts/nsd.sh >/dev/null
 
 deny: rust ## licences, banned crates and sources of dependencies
 	scripts/deny.sh

@@ -66,6 +66,11 @@ impl Case {
         self.read("expected.json").unwrap_or_default()
     }
 
+    /// The configuration as it stands in the case.
+    pub(crate) fn config(&self) -> String {
+        fs::read_to_string(self.folder.join("prometheus.yml")).unwrap()
+    }
+
     /// Where kvass differs from that, and why, by version.
     pub(crate) fn divergences(&self) -> BTreeMap<String, Divergence> {
         self.read("divergence.json").unwrap_or_default()

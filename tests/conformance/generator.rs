@@ -48,22 +48,90 @@ pub(crate) struct Rendered {
 }
 
 const ADDRESSES: &[&str] = &[
-    "127.0.0.1:9", "127.0.0.1:9", "127.0.0.2:9", "127.0.0.2:9100", "127.0.0.3:9100", "127.0.0.4", "127.0.0.4:80", "127.0.0.5:443",
-    "127.0.0.5", "[::1]:9", "[::1]", "::1", "localhost:9", "LOCALHOST", "127.0.0.6:", ":9", "a b:1", "u:p@127.0.0.1:9",
-    "127.0.0.1:9?x=y", "127.0.0.1:9#f", "%41:1", "é:1", "[127", "127]:9", "a:b:c", "\u{1f600}", "",
+    "127.0.0.1:9",
+    "127.0.0.1:9",
+    "127.0.0.2:9",
+    "127.0.0.2:9100",
+    "127.0.0.3:9100",
+    "127.0.0.4",
+    "127.0.0.4:80",
+    "127.0.0.5:443",
+    "127.0.0.5",
+    "[::1]:9",
+    "[::1]",
+    "::1",
+    "localhost:9",
+    "LOCALHOST",
+    "127.0.0.6:",
+    ":9",
+    "a b:1",
+    "u:p@127.0.0.1:9",
+    "127.0.0.1:9?x=y",
+    "127.0.0.1:9#f",
+    "%41:1",
+    "é:1",
+    "[127",
+    "127]:9",
+    "a:b:c",
+    "\u{1f600}",
+    "",
 ];
 
 const NAMES: &[&str] = &[
-    "env", "zone", "app", "instance", "job", "__meta_a", "__meta_b", "__meta_c_d", "__tmp", "__tmp_x", "__param_m", "__param_target",
-    "__param_", "__scheme__", "__metrics_path__", "le", "__name__", "__", "_", "A", "x1",
+    "env",
+    "zone",
+    "app",
+    "instance",
+    "job",
+    "__meta_a",
+    "__meta_b",
+    "__meta_c_d",
+    "__tmp",
+    "__tmp_x",
+    "__param_m",
+    "__param_target",
+    "__param_",
+    "__scheme__",
+    "__metrics_path__",
+    "le",
+    "__name__",
+    "__",
+    "_",
+    "A",
+    "x1",
 ];
 
 /// Legal in Prometheus 3 only.
 const UTF8_NAMES: &[&str] = &["a.b", "é", "with space", "9lives", "a-b", "__meta_x.y", "\u{1f600}"];
 
 const VALUES: &[&str] = &[
-    "", "prod", "dev", "eu", "a;b", "a:1", "PROD", "prod ", " ", "é", "ßŉΣς", "line\nbreak", "tab\t", "\"quoted\"", "back\\slash", "$1",
-    "${0}", "127.0.0.1:9", "https", "/m", "1", "0", "true", "\u{1f600}", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "x-y_z", "null",
+    "",
+    "prod",
+    "dev",
+    "eu",
+    "a;b",
+    "a:1",
+    "PROD",
+    "prod ",
+    " ",
+    "é",
+    "ßŉΣς",
+    "line\nbreak",
+    "tab\t",
+    "\"quoted\"",
+    "back\\slash",
+    "$1",
+    "${0}",
+    "127.0.0.1:9",
+    "https",
+    "/m",
+    "1",
+    "0",
+    "true",
+    "\u{1f600}",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "x-y_z",
+    "null",
 ];
 
 const SCHEMES: &[&str] = &["http", "https", "HTTP", "ftp", "", "h"];
@@ -74,27 +142,101 @@ const TIMEOUTS: &[&str] = &["10s", "10000ms", "1m", "59m", "0m7s", "1s500ms"];
 const BAD_DURATIONS: &[&str] = &["0s", "soon", "90", "-1s", "1.5h", "5m1h", "300y", ""];
 
 const PATTERNS: &[&str] = &[
-    "(.*)", ".*", ".+", "", "prod", "(prod|dev)", "p(.)od", "(?i)PROD", "[^;]*;?(.*)", "([^:]+)(?::\\d+)?", "(.+):(\\d+)", "a.b", "(?s)a.b",
-    "(?P<n>.)(.*)", "\\d+", "[[:alpha:]]+", "\\pL*", "x)|(prod", "(a)?(.*)", "(.*?)(\\s*)", "__meta_(.+)", "__meta_(a|b)", "(env|zone|app)",
-    "__.*", "[a-z]+", "127\\.0\\.0\\.([0-9]+).*", "https?", "\\x{e9}|.", "(é)(.*)|(.*)", "[^a]", "(.)(.)?(.)?.*", "line\\sbreak",
+    "(.*)",
+    ".*",
+    ".+",
+    "",
+    "prod",
+    "(prod|dev)",
+    "p(.)od",
+    "(?i)PROD",
+    "[^;]*;?(.*)",
+    "([^:]+)(?::\\d+)?",
+    "(.+):(\\d+)",
+    "a.b",
+    "(?s)a.b",
+    "(?P<n>.)(.*)",
+    "\\d+",
+    "[[:alpha:]]+",
+    "\\pL*",
+    "x)|(prod",
+    "(a)?(.*)",
+    "(.*?)(\\s*)",
+    "__meta_(.+)",
+    "__meta_(a|b)",
+    "(env|zone|app)",
+    "__.*",
+    "[a-z]+",
+    "127\\.0\\.0\\.([0-9]+).*",
+    "https?",
+    "\\x{e9}|.",
+    "(é)(.*)|(.*)",
+    "[^a]",
+    "(.)(.)?(.)?.*",
+    "line\\sbreak",
 ];
 
 const REPLACEMENTS: &[&str] = &[
-    "$1", "$0", "${1}", "${1}x", "$1x", "$$1", "$2", "$9", "", "fixed", "${n}", "$1-$2", "${", "$", "é$1", "a b", "prod", "127.0.0.9:9", "$1:80",
+    "$1",
+    "$0",
+    "${1}",
+    "${1}x",
+    "$1x",
+    "$$1",
+    "$2",
+    "$9",
+    "",
+    "fixed",
+    "${n}",
+    "$1-$2",
+    "${",
+    "$",
+    "é$1",
+    "a b",
+    "prod",
+    "127.0.0.9:9",
+    "$1:80",
 ];
 
 const LABELMAP_REPLACEMENTS: &[&str] = &["m_$1", "${1}", "$0_copy", "__tmp_$1", "__param_$1", "__meta_$1_"];
 const TEMPLATES: &[&str] = &["${1}", "l_${1}", "l_$1", "x${1}_y", "$0"];
 
 const SOURCES: &[&str] = &[
-    "__address__", "__address__", "env", "zone", "app", "job", "instance", "__meta_a", "__meta_b", "__meta_c_d", "__tmp", "__scheme__",
-    "__metrics_path__", "__param_m", "__scrape_interval__", "__scrape_timeout__", "missing",
+    "__address__",
+    "__address__",
+    "env",
+    "zone",
+    "app",
+    "job",
+    "instance",
+    "__meta_a",
+    "__meta_b",
+    "__meta_c_d",
+    "__tmp",
+    "__scheme__",
+    "__metrics_path__",
+    "__param_m",
+    "__scrape_interval__",
+    "__scrape_timeout__",
+    "missing",
 ];
 
 /// What `replace` and its like write to.
 const TARGETS: &[&str] = &[
-    "env", "zone", "app", "new", "instance", "job", "__tmp", "__meta_a", "__param_m", "__param_target", "__param_new", "__scheme__",
-    "__metrics_path__", "__address__",
+    "env",
+    "zone",
+    "app",
+    "new",
+    "instance",
+    "job",
+    "__tmp",
+    "__meta_a",
+    "__param_m",
+    "__param_target",
+    "__param_new",
+    "__scheme__",
+    "__metrics_path__",
+    "__address__",
 ];
 
 impl Job {
@@ -203,7 +345,8 @@ impl Group {
 
     fn yaml(&self) -> String {
         let targets: Vec<String> = self.targets.iter().map(|target| quoted(target)).collect();
-        let labels: Vec<String> = self.labels.iter().map(|(name, value)| format!("{}: {}", quoted(name), quoted(value))).collect();
+        let labels: Vec<String> =
+            self.labels.iter().map(|(name, value)| format!("{}: {}", quoted(name), quoted(value))).collect();
         format!("{{targets: [{}], labels: {{{}}}}}", targets.join(", "), labels.join(", "))
     }
 }
@@ -289,8 +432,7 @@ fn group(random: &mut Random, line: PrometheusLine, kind: Kind) -> Group {
 }
 
 fn duration_label(random: &mut Random) -> (String, String) {
-    let (name, good) =
-        if random.percent(50) { ("__scrape_interval__", INTERVALS) } else { ("__scrape_timeout__", TIMEOUTS) };
+    let (name, good) = if random.percent(50) { ("__scrape_interval__", INTERVALS) } else { ("__scrape_timeout__", TIMEOUTS) };
     let value = if random.percent(30) { random.pick(BAD_DURATIONS) } else { random.pick(good) };
     (name.to_owned(), value.to_owned())
 }
@@ -343,7 +485,11 @@ fn rule(random: &mut Random, line: PrometheusLine) -> String {
             if random.percent(50) { "keepequal" } else { "DropEqual" }
         }
         66..72 => {
-            parts.extend([sources(random), target(random), format!("modulus: {}", random.pick(&["1", "2", "7", "18446744073709551615"]))]);
+            parts.extend([
+                sources(random),
+                target(random),
+                format!("modulus: {}", random.pick(&["1", "2", "7", "18446744073709551615"])),
+            ]);
             separator(random, &mut parts);
             "hashmod"
         }
@@ -358,7 +504,10 @@ fn rule(random: &mut Random, line: PrometheusLine) -> String {
             "labelmap"
         }
         84..90 => {
-            parts.push(format!("regex: {}", quoted(random.pick(&["env|zone", "__meta_.*", "__tmp.*", "instance", "x.*", "__param_.*", "é"]))));
+            parts.push(format!(
+                "regex: {}",
+                quoted(random.pick(&["env|zone", "__meta_.*", "__tmp.*", "instance", "x.*", "__param_.*", "é"]))
+            ));
             "labeldrop"
         }
         90..92 => {

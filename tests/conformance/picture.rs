@@ -48,17 +48,14 @@ impl Picture {
         let mut picture: Picture = serde_json::from_value(data.clone()).map_err(|error| format!("{error}: {answer}"))?;
         let hash = |target: &Value| target["hash"].as_str().map(str::to_owned);
         picture.hashes = data["activeTargets"].as_array().into_iter().flatten().filter_map(hash).collect();
-        picture.active_targets.sort();
-        picture.dropped_targets.sort();
+        picture.sort();
         Ok(picture)
     }
 
-    /// As a Prometheus 2.42 would tell it, which says less of dropped targets.
-    pub(crate) fn without_what_is_new(mut self) -> Picture {
-        self.dropped_target_counts = None;
-        self.dropped_targets.iter_mut().for_each(|target| target.scrape_pool = None);
+    /// Puts the lists in order.
+    pub(crate) fn sort(&mut self) {
+        self.active_targets.sort();
         self.dropped_targets.sort();
-        self
     }
 
     /// With `change` made to every text: addresses and folders of a run are replaced by words.
@@ -70,8 +67,7 @@ impl Picture {
             labels(&mut target.labels);
         }
         self.dropped_targets.iter_mut().for_each(|target| labels(&mut target.discovered_labels));
-        self.active_targets.sort();
-        self.dropped_targets.sort();
+        self.sort();
         self
     }
 

@@ -73,8 +73,7 @@ async fn ask(case: &Case, prometheus: &Path, server: &str) -> Outcome {
         return Outcome::Refused { error: shorten(&format!("parsing YAML file{}", error.trim_end())) };
     }
     let port = free_port();
-    let process =
-        Process::start(prometheus, &prometheus_args(folder.path(), &config, port, &[]), folder.path(), "prometheus");
+    let process = Process::start(prometheus, &prometheus_args(folder.path(), &config, port, &[]), folder.path(), "prometheus");
     let url = format!("http://127.0.0.1:{port}/api/v1/targets");
     let started = Instant::now();
     while get_json(&url).await.is_err() {

@@ -64,6 +64,15 @@ pub struct LinodeSdConfig {
     pub api: CloudApi,
 }
 
+/// Targets from IONOS Cloud.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IonosSdConfig {
+    /// Data centre whose servers are listed.
+    pub datacenter_id: String,
+    /// How it is asked.
+    pub api: CloudApi,
+}
+
 /// Targets from Vultr.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VultrSdConfig {

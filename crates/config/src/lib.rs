@@ -5,14 +5,17 @@
 //! Prometheus knows (`schema`), typed values are read from it (`decode`), and edits of the same tree yield what a shard
 //! or a reader of the API gets. The caller reads files and the environment; only [`glob()`] looks at the file system.
 
+mod aws_config;
 mod cloud_config;
 mod config;
 mod cursor;
 mod decode;
+mod delegated;
 mod environment;
 mod error;
 mod hash;
 mod http_client;
+mod iaas_config;
 mod inject_options;
 mod injection;
 mod mask;
@@ -26,14 +29,20 @@ mod target_groups;
 mod url_text;
 mod yaml;
 
+pub use aws_config::{AwsAccess, AwsRole, AwsSdConfig};
 pub use cloud_config::{
-    CloudApi, DigitalOceanRole, DigitalOceanSdConfig, HetznerRole, HetznerSdConfig, LinodeSdConfig, ScalewayRole,
+    CloudApi, DigitalOceanRole, DigitalOceanSdConfig, HetznerRole, HetznerSdConfig, IonosSdConfig, LinodeSdConfig, ScalewayRole,
     ScalewaySdConfig, VultrSdConfig,
 };
 pub use config::{Config, IncludedFiles, LoadContext};
+pub use delegated::{MARKER_LABEL, OtherSdConfig, SECTION_LABEL, delegate_config};
 pub use error::ConfigError;
 pub use hash::{ConfigHash, hash_of_text};
 pub use http_client::{Authorization, BasicAuth, HttpClientConfig, OAuth2, ProxyConfig, Secret, SecretSource, TlsConfig};
+pub use iaas_config::{
+    AzureAuthentication, AzureSdConfig, GceSdConfig, OpenStackIdentity, OpenStackRole, OpenStackSdConfig, OvhCloudSdConfig,
+    OvhService,
+};
 pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};
 pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
 pub use mechanism_config::{

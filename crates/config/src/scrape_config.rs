@@ -1,11 +1,12 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use kvass_model::{Params, TargetGroup};
+use kvass_model::{Params, PrometheusLine, TargetGroup};
 use kvass_relabel::RelabelConfig;
 
 use crate::{
-    ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, HetznerSdConfig,
-    HttpClientConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
+    AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig,
+    EurekaSdConfig, GceSdConfig, HetznerSdConfig, HttpClientConfig, IonosSdConfig, LinodeSdConfig, MarathonSdConfig,
+    NomadSdConfig, OpenStackSdConfig, OtherSdConfig, OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, VultrSdConfig,
 };
 
 /// The typed view of one entry of `scrape_configs`: what kvass itself acts on, globals and defaults
@@ -16,6 +17,8 @@ pub struct ScrapeConfig {
     pub job_name: Arc<str>,
     /// Keep exposed labels that collide with target labels.
     pub honor_labels: bool,
+    /// Samples keep the timestamps they are exposed with.
+    pub honor_timestamps: bool,
     /// URL parameters.
     pub params: Params,
     /// Never zero.
@@ -48,6 +51,11 @@ pub struct ScrapeConfig {
     pub always_scrape_classic_histograms: bool,
     /// Classic histograms become one native series each.
     pub convert_classic_histograms_to_nhcb: bool,
+    /// Buckets of a native histogram above which a scrape fails, unless fewer are left in a coarser resolution; 0 = no
+    /// limit.
+    pub native_histogram_bucket_limit: u64,
+    /// Growth from bucket to bucket below which native histograms are stored in a coarser resolution; 0 = as they come.
+    pub native_histogram_min_bucket_factor: f64,
     /// The `Accept` header a Prometheus of the configured line sends for this job.
     pub accept: String,
     /// Parser used by Prometheus 3 when the content type is missing or unknown.
@@ -102,9 +110,20 @@ pub enum SdConfig {
     Vultr(VultrSdConfig),
     /// One entry of `scaleway_sd_configs`.
     Scaleway(ScalewaySdConfig),
-    /// A mechanism that Prometheus knows and kvass has no code for yet; holds the key, for example
-    /// `kuma_sd_configs`.
-    Unsupported(String),
+    /// One entry of `ec2_sd_configs`, `ecs_sd_configs`, `lightsail_sd_configs`, `msk_sd_configs` or `aws_sd_configs`.
+    Aws(AwsSdConfig),
+    /// One entry of `gce_sd_configs`.
+    Gce(GceSdConfig),
+    /// One entry of `azure_sd_configs`.
+    Azure(AzureSdConfig),
+    /// One entry of `openstack_sd_configs`.
+    OpenStack(OpenStackSdConfig),
+    /// One entry of `ovhcloud_sd_configs`.
+    OvhCloud(OvhCloudSdConfig),
+    /// One entry of `ionos_sd_configs`.
+    Ionos(IonosSdConfig),
+    /// One entry of a mechanism that Prometheus knows and kvass has no code for.
+    Other(OtherSdConfig),
 }
 
 /// Targets from files, re-read on change.
@@ -114,6 +133,8 @@ pub struct FileSdConfig {
     pub files: Vec<String>,
     /// Fallback rhythm of re-reading.
     pub refresh_interval: Duration,
+    /// Whose label names are legal in the files: Prometheus 2 refuses a file with others as a whole.
+    pub line: PrometheusLine,
 }
 
 /// Targets from an HTTP endpoint.
@@ -125,6 +146,8 @@ pub struct HttpSdConfig {
     pub refresh_interval: Duration,
     /// How the endpoint is reached.
     pub http: HttpClientConfig,
+    /// Whose label names are legal in its answers: Prometheus 2 refuses one with others as a whole.
+    pub line: PrometheusLine,
 }
 
 /// Targets from a Kubernetes API server.

@@ -104,6 +104,7 @@ impl Fleet {
             scalable: true,
             settled: self.memory.settled,
             transfers: std::mem::take(&mut self.memory.transfers),
+            departed: [].into(),
         };
         let limits = Limits { max_series: Some(100), ..Limits::default() };
         let plan = plan(&snapshot, &limits);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use kvass_config::{Config, ScrapeConfig};
-use kvass_discovery::{Discovered, FailedTarget, JobDiscovery, Resolver};
-use kvass_model::{Labels, PrometheusLine, Target, TargetGroup, TargetHash};
+use kvass_discovery::{Discovered, DroppedTargets, FailedTarget, HeldTargets, JobDiscovery, Resolver};
+use kvass_model::{PrometheusLine, Target, TargetGroup, TargetHash};
 
 /// What has been resolved before, by job: a change of one group costs that group only.
 pub(crate) type Resolvers = BTreeMap<Arc<str>, Resolver>;
@@ -31,7 +31,7 @@ pub(crate) struct JobTargets {
     pub(crate) active: Vec<Arc<Target>>,
     /// Targets kept although discovery does not list them, because it has not delivered everything yet.
     pub(crate) retained: usize,
-    pub(crate) dropped: Vec<Labels>,
+    pub(crate) dropped: DroppedTargets,
     pub(crate) dropped_total: usize,
     pub(crate) failed: Vec<FailedTarget>,
     /// Number of targets found, where that exceeds the job's `target_limit`.
@@ -40,6 +40,8 @@ pub(crate) struct JobTargets {
     pub(crate) complete: bool,
     pub(crate) errors: Vec<String>,
     pub(crate) unsupported: Vec<String>,
+    /// Active targets that were missing when last read.
+    pub(crate) held: Vec<HeldTargets>,
 }
 
 impl JobTargets {
@@ -97,6 +99,7 @@ impl Catalog {
                     complete: job.complete,
                     errors: job.errors.clone(),
                     unsupported: job.unsupported.clone(),
+                    held: job.held.clone(),
                 };
                 next.active.extend(targets);
                 *job = Arc::new(next);
@@ -136,12 +139,17 @@ fn job_targets(
         && before.complete == complete
         && before.errors == found.errors
         && before.unsupported == found.unsupported
+        && before.held == found.held
     {
         return Arc::clone(before);
     }
     if before.is_none_or(|before| before.unsupported != found.unsupported) {
         for section in &found.unsupported {
-            tracing::warn!(job = %config.job_name, %section, "service discovery not supported, its targets are not found");
+            tracing::warn!(
+                job = %config.job_name,
+                %section,
+                "service discovery not supported without --discovery.prometheus-url, its targets are not found"
+            );
         }
     }
     let resolved = resolver.resolve(config, &found.groups, line);
@@ -175,6 +183,7 @@ fn job_targets(
         complete,
         errors: found.errors.clone(),
         unsupported: found.unsupported.clone(),
+        held: found.held.clone(),
     })
 }
 
@@ -185,6 +194,7 @@ fn same_groups(a: &[Arc<TargetGroup>], b: &[Arc<TargetGroup>]) -> bool {
 #[cfg(test)]
 mod tests {
     use kvass_config::LoadContext;
+    use kvass_model::Labels;
 
     use super::*;
 
@@ -206,6 +216,7 @@ mod tests {
             complete,
             errors: Vec::new(),
             unsupported: unsupported.iter().map(ToString::to_string).collect(),
+            held: Vec::new(),
         };
         Discovered { jobs: [("j".into(), job)].into() }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use kvass_config::{Config, ScrapeConfig, apply_scrape_injection, apply_sd_injection};
-use kvass_discovery::{DiscoveryOptions, DnsOptions, Manager};
+use kvass_discovery::{DiscoveryOptions, DnsOptions, Environment, Manager};
 use kvass_model::PrometheusLine;
 use kvass_scrape::{ClientOptions, JobClients};
 use kvass_service::{ConfigFile, FileWatcher, metrics::Metrics};
@@ -238,6 +238,9 @@ impl ControlLoop {
             scrape_proxy: options.scrape_proxy.clone(),
             http2: options.http2,
             dns: DnsOptions::default(),
+            environment: Environment::default(),
+            delegate: options.delegate.clone(),
+            max_loss: options.max_loss,
         };
         let discovery = Manager::with_file_watcher(discovery_options, watcher);
         let client_options = ClientOptions {

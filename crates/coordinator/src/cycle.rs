@@ -126,11 +126,11 @@ impl Cycles {
         self.take_stop_reasons(findings.stop_reasons, memory.settled, term);
         let held = findings.assigned.iter().flat_map(|list| held_targets(list, config));
         let catalog = shared.update_catalog(|catalog| catalog.retaining(held));
-        for shard in memory.shards.values() {
-            for (hash, status) in &shard.targets {
-                self.sizes.learn(*hash, status);
-            }
+        let is_active = |hash: TargetHash| catalog.targets.contains_key(&hash);
+        for (hash, status) in memory.shards.values().flat_map(|shard| &shard.targets).filter(|(hash, _)| is_active(**hash)) {
+            self.sizes.learn(*hash, status);
         }
+        self.sizes.retain(is_active, context.now);
 
         let settled = memory.settled && shared.discovery_settled();
         let snapshot = self.snapshot(replica, &memory, &catalog, settled);
@@ -147,6 +147,10 @@ impl Cycles {
                 let announcement =
                     Announcement { warning: true, reason: "TargetsNotPlaced", action: "Assign", text, repeat: Repeat::Always };
                 self.manager.announce(&replica.id, announcement).await;
+            }
+            if let Some(text) = missing_targets(&catalog) {
+                let (reason, action, repeat) = ("TargetsHeld", "Discover", Repeat::Later(text.clone()));
+                self.manager.announce(&replica.id, Announcement { warning: true, reason, action, text, repeat }).await;
             }
         }
 
@@ -223,6 +227,7 @@ impl Cycles {
             scalable: replica.scalable,
             settled,
             transfers: memory.transfers.clone(),
+            departed: self.sizes.departed().clone(),
         }
     }
 
@@ -339,9 +344,7 @@ impl Cycles {
                 known.status = status.clone();
             }
         }
-        let is_active = |hash: TargetHash| catalog.targets.contains_key(&hash);
-        self.sizes.retain(is_active);
-        self.shared.explorer.retain(is_active);
+        self.shared.explorer.retain(|hash| catalog.targets.contains_key(&hash));
     }
 
     fn forget_absent(&mut self, replicas: &[Replica]) {
@@ -396,6 +399,13 @@ fn target_list(planned: &kvass_plan::PlannedShard, catalog: &Catalog) -> UpdateT
         list.targets.entry(target.job.to_string()).or_default().push(target_on_wire);
     }
     list
+}
+
+/// The targets that stay although discovery misses them, for people.
+fn missing_targets(catalog: &Catalog) -> Option<String> {
+    let held = catalog.jobs.iter().flat_map(|(job, targets)| targets.held.iter().map(move |held| format!("job {job}: {held}")));
+    let held: Vec<String> = held.collect();
+    (!held.is_empty()).then(|| held.join("; "))
 }
 
 /// The targets of a list that a shard says it was given, as far as their jobs are still configured.

@@ -24,5 +24,6 @@ mod unplaced;
 mod web;
 
 pub use coordinator::{BuildError, Coordinator};
+pub use kvass_discovery::{DelegateOptions, MaxLoss};
 pub use options::{KubernetesShards, LeaderElection, Options, ProcessShards, ShardOptions};
 pub use web::PATHS;

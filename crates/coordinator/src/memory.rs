@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kvass_api::ShardClient;
 use kvass_model::{Health, PrometheusLine, ScrapeStatus, SeriesCount, TargetHash};
-use kvass_plan::{Access, ShardView, Transfer};
+use kvass_plan::{Access, Departed, ShardView, Transfer};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -398,7 +398,10 @@ pub(crate) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 
 /// The best known size of every target: as shards measured it, kept when a shard forgets.
 #[derive(Debug, Default)]
-pub(crate) struct Sizes(BTreeMap<TargetHash, SeriesCount>);
+pub(crate) struct Sizes {
+    active: BTreeMap<TargetHash, SeriesCount>,
+    departed: BTreeMap<TargetHash, Departed>,
+}
 
 impl Sizes {
     /// Takes over what a shard measured. A target that has never been up there shows the number it was
@@ -406,15 +409,57 @@ impl Sizes {
     pub(crate) fn learn(&mut self, hash: TargetHash, status: &ScrapeStatus) {
         let measured = status.health == Health::Up || status.count != SeriesCount::default();
         if measured {
-            self.0.insert(hash, status.count);
+            self.active.insert(hash, status.count);
         }
     }
 
     pub(crate) fn get(&self, hash: TargetHash) -> Option<SeriesCount> {
-        self.0.get(&hash).copied()
+        self.active.get(&hash).copied()
     }
 
-    pub(crate) fn retain(&mut self, active: impl Fn(TargetHash) -> bool) {
-        self.0.retain(|hash, _| active(*hash));
+    /// Lays aside the sizes of targets that are not active any more, and forgets them after a while.
+    pub(crate) fn retain(&mut self, active: impl Fn(TargetHash) -> bool, now: Timestamp) {
+        self.active.retain(|hash, count| {
+            let stays = active(*hash);
+            if !stays {
+                self.departed.insert(*hash, Departed { count: *count, at: now });
+            }
+            stays
+        });
+        self.departed.retain(|hash, gone| !active(*hash) && elapsed(gone.at, now) < kvass_plan::ROOM_KEPT);
+    }
+
+    /// The targets that are not active any more, for a while.
+    pub(crate) fn departed(&self) -> &BTreeMap<TargetHash, Departed> {
+        &self.departed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kvass_plan::ROOM_KEPT;
+
+    use super::*;
+
+    #[test]
+    fn a_target_that_goes_is_remembered_for_a_while_and_one_that_returns_is_not_gone() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(seconds);
+        let kept = i64::try_from(ROOM_KEPT.as_secs()).unwrap();
+        let count = SeriesCount { series: 10, total: 12 };
+        let status = ScrapeStatus { health: Health::Up, count, ..ScrapeStatus::default() };
+        let mut sizes = Sizes::default();
+        (1..=3).for_each(|hash| sizes.learn(TargetHash(hash), &status));
+
+        sizes.retain(|hash| hash == TargetHash(1), at(0));
+        assert_eq!(sizes.get(TargetHash(1)), Some(count));
+        assert_eq!(sizes.get(TargetHash(2)), None);
+        let gone = |sizes: &Sizes| sizes.departed().iter().map(|(hash, gone)| (hash.0, *gone)).collect::<Vec<_>>();
+        let departed = Departed { count, at: at(0) };
+        assert_eq!(gone(&sizes), [(2, departed), (3, departed)]);
+
+        sizes.retain(|hash| hash != TargetHash(3), at(kept - 1));
+        assert_eq!(gone(&sizes), [(3, departed)], "2 is back");
+        sizes.retain(|hash| hash != TargetHash(3), at(kept));
+        assert_eq!(gone(&sizes), []);
     }
 }

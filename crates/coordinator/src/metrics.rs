@@ -77,6 +77,7 @@ pub(crate) struct CoordinatorMetrics {
     failed_targets: Family<JobLabel, Gauge>,
     discovery_failing: Family<JobLabel, Gauge>,
     unsupported: Family<JobLabel, Gauge>,
+    held_targets: Family<JobLabel, Gauge>,
     leader: Gauge,
     config_success: Gauge,
     config_success_time: FloatGauge,
@@ -154,6 +155,11 @@ impl CoordinatorMetrics {
                 "kvass_coordinator_discovery_unsupported",
                 "Number of a job's discovery mechanisms that are not supported",
             ),
+            held_targets: add(
+                r,
+                "kvass_coordinator_discovery_held_targets",
+                "Targets that stay although they were missing when last read",
+            ),
             leader: add(r, "kvass_coordinator_leader", "Whether this coordinator acts; one that does not only observes"),
             config_success: add(
                 r,
@@ -186,9 +192,14 @@ impl CoordinatorMetrics {
             for success in ["true", "false"] {
                 self.explored.remove(&ExploredLabels { job: job.clone(), success: success.to_owned() });
             }
-            for family in
-                [&self.active_targets, &self.dropped_targets, &self.failed_targets, &self.discovery_failing, &self.unsupported]
-            {
+            for family in [
+                &self.active_targets,
+                &self.dropped_targets,
+                &self.failed_targets,
+                &self.discovery_failing,
+                &self.unsupported,
+                &self.held_targets,
+            ] {
                 family.remove(&JobLabel { job: job.clone() });
             }
         }
@@ -204,6 +215,7 @@ impl CoordinatorMetrics {
             self.failed_targets.get_or_create(&label).set(gauge(job.failed.len()));
             self.discovery_failing.get_or_create(&label).set(i64::from(!job.errors.is_empty()));
             self.unsupported.get_or_create(&label).set(gauge(job.unsupported.len()));
+            self.held_targets.get_or_create(&label).set(gauge(job.held.iter().map(|held| held.targets).sum()));
         }
     }
 

@@ -1,6 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use kvass_config::InjectOptions;
+use kvass_discovery::{DelegateOptions, MaxLoss};
 use kvass_model::PrometheusLine;
 use kvass_plan::Limits;
 
@@ -29,6 +30,11 @@ pub struct Options {
     pub scrape_keep_alive: bool,
     /// Keep connections of discovery clients open (not `--discovery.disable-keep-alive`).
     pub discovery_keep_alive: bool,
+    /// The Prometheus that discovers what kvass has no code for (`--discovery.prometheus-url`,
+    /// `--discovery.prometheus-config`).
+    pub delegate: Option<DelegateOptions>,
+    /// Share of a section's targets that one read may lose (`--discovery.max-loss`); `None`: all of them.
+    pub max_loss: Option<MaxLoss>,
     /// HTTP/2 towards targets and discovery (`PROMETHEUS_COMMON_DISABLE_HTTP2` is unset).
     pub http2: bool,
     /// `SCRAPE_PROXY`: replaces every job's own proxy.

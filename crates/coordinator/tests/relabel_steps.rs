@@ -67,7 +67,11 @@ async fn every_rule_is_explained_and_what_is_around_them() {
     assert_eq!(steps[2]["output"]["link"], "http://user:xxxxx@host/");
 
     let named = |list: &Value| -> Vec<String> {
-        list.as_array().unwrap().iter().map(|change| format!("{} {}", change["label"], change["after"]).replace('"', "")).collect()
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|change| format!("{} {}", change["label"], change["after"]).replace('"', ""))
+            .collect()
     };
     assert_eq!(
         named(&data["added"]),
@@ -112,7 +116,10 @@ async fn labels_are_dropped_refused_or_taken_as_they_are() {
         (&[("scrapePool", "none"), ("labels", "{}")], r#"error retrieving scrape config: scrape pool "none" not found"#),
         (&[("scrapePool", "web"), ("labels", "[]")], "error parsing labels: "),
         (&[("scrapePool", "web"), ("labels", r#"{"a":1}"#)], "error parsing labels: "),
-        (&[("scrapePool", "web"), ("labels", "{}"), ("add_job_labels", "yes")], r#"add_job_labels: "yes": expected true or false"#),
+        (
+            &[("scrapePool", "web"), ("labels", "{}"), ("add_job_labels", "yes")],
+            r#"add_job_labels: "yes": expected true or false"#,
+        ),
     ] {
         let answer = ask(&fleet, parameters).await;
         assert_eq!(answer["errorType"], "bad_data", "{answer}");

@@ -116,6 +116,11 @@ impl Api {
         reply.map_err(|error| wrap("POST", path, error))
     }
 
+    /// POST without a body, whatever the status.
+    pub(crate) async fn post_any(&self, path: &str) -> Result<Reply, RefreshError> {
+        self.exchange("POST", path, Some(Bytes::new())).await.map_err(|error| wrap("POST", path, error))
+    }
+
     async fn exchange(&self, method: &str, path: &str, body: Option<Bytes>) -> Result<Reply, RefreshError> {
         let deadline = Instant::now() + self.timeout;
         let mut headers = self.headers.clone();
@@ -149,7 +154,8 @@ impl Reply {
         Ok(Reply { status, headers, body })
     }
 
-    fn success(self) -> Result<Self, RefreshError> {
+    /// Refuses any status but 2xx.
+    pub(crate) fn success(self) -> Result<Self, RefreshError> {
         match self.status.is_success() {
             true => Ok(self),
             false => Err(RefreshError::Status { status: self.status, expected: "2xx" }),

@@ -1,7 +1,7 @@
 //! Targets from files.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,7 +9,7 @@ use std::{
 };
 
 use kvass_config::FileSdConfig;
-use kvass_model::{LabelsBuilder, TargetGroup};
+use kvass_model::{LabelsBuilder, PrometheusLine, TargetGroup};
 use kvass_service::FileWatcher;
 use tokio::time::{sleep, timeout};
 
@@ -25,15 +25,16 @@ const FILE_PATH_LABEL: &str = "__meta_filepath";
 
 /// Reads the files of a `file_sd_configs` entry on every change, for ever.
 pub(crate) async fn run(config: FileSdConfig, watcher: Arc<FileWatcher>, feed: Arc<Feed>) {
+    feed.set_name("file_sd_configs");
     let directories = directories(&config.files);
     let poll = POLL.min(config.refresh_interval);
     let mut changes = watcher.watch(&directories);
     let mut files = Files::default();
     loop {
-        let patterns = config.files.clone();
+        let (patterns, line) = (config.files.clone(), config.line);
         // Names may live on slow file systems; the runtime must not wait for them.
         let Ok((read, changed)) = tokio::task::spawn_blocking(move || {
-            let changed = files.read(&patterns);
+            let changed = files.read(&patterns, line);
             (files, changed)
         })
         .await
@@ -42,7 +43,7 @@ pub(crate) async fn run(config: FileSdConfig, watcher: Arc<FileWatcher>, feed: A
         };
         files = read;
         // Finding no file at all is no change, but has to be said once.
-        if changed || !feed.delivered() {
+        if changed || !feed.delivered() || feed.holds() {
             files.publish(&feed);
         }
         match timeout(poll, changes.changed()).await {
@@ -83,7 +84,7 @@ struct File {
 
 impl Files {
     /// Reads all files; tells whether anything changed since the last time.
-    fn read(&mut self, patterns: &[String]) -> bool {
+    fn read(&mut self, patterns: &[String], line: PrometheusLine) -> bool {
         let mut before = std::mem::take(&mut self.files);
         let errors_before = std::mem::take(&mut self.errors);
         let mut changed = false;
@@ -99,7 +100,7 @@ impl Files {
                             File::default()
                         });
                         match fs::read(&path) {
-                            Ok(bytes) => changed |= file.update(&path, bytes),
+                            Ok(bytes) => changed |= file.update(&path, bytes, line),
                             // It vanished since the pattern was expanded.
                             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                                 changed = true;
@@ -121,14 +122,13 @@ impl Files {
         feed.set_errors(self.errors.iter().cloned().chain(errors).collect());
         // A file that was never good may hold targets that shards are scraping.
         let complete = self.errors.is_empty() && self.files.values().all(|file| file.groups.is_some());
-        if complete || feed.delivered() {
-            feed.replace(self.files.values().flat_map(|file| file.groups.iter().flatten().cloned()));
-        }
+        let groups = self.files.values().flat_map(|file| file.groups.iter().flatten().cloned());
+        feed.replace_but(&BTreeSet::new(), groups, complete);
     }
 }
 
 impl File {
-    fn update(&mut self, path: &Path, bytes: Vec<u8>) -> bool {
+    fn update(&mut self, path: &Path, bytes: Vec<u8>, line: PrometheusLine) -> bool {
         let content = match String::from_utf8(bytes) {
             Ok(content) => content,
             Err(error) => return self.unreadable(path, &io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())),
@@ -136,7 +136,7 @@ impl File {
         if self.content.as_ref() == Some(&content) {
             return false;
         }
-        match groups(&content, path) {
+        match groups(&content, path, line) {
             Ok(groups) => {
                 self.groups = Some(groups.into_iter().enumerate().map(|(index, group)| named(group, path, index)).collect());
                 self.error = None;
@@ -164,11 +164,11 @@ impl File {
 }
 
 /// The groups of a file, whose name says what it is written in: JSON is not only YAML of another look.
-fn groups(content: &str, path: &Path) -> Result<Vec<TargetGroup>, String> {
+fn groups(content: &str, path: &Path, line: PrometheusLine) -> Result<Vec<TargetGroup>, String> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-        return json_groups::decode(content.as_bytes()).map_err(|error| format!("{}: {error}", path.display()));
+        return json_groups::decode(content.as_bytes(), line).map_err(|error| format!("{}: {error}", path.display()));
     }
-    kvass_config::parse_target_groups(content, path).map_err(|error| error.to_string())
+    kvass_config::parse_target_groups(content, path, line).map_err(|error| error.to_string())
 }
 
 /// The group as it is known to others: with its source and the label telling the file.

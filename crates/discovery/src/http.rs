@@ -7,7 +7,7 @@ use ::http::{
     header::{ACCEPT, USER_AGENT},
 };
 use kvass_config::{HttpSdConfig, Secret};
-use kvass_model::{LabelsBuilder, TargetGroup};
+use kvass_model::{LabelsBuilder, PrometheusLine, TargetGroup};
 use kvass_scrape::HttpClient;
 use tokio::time::Instant;
 
@@ -39,14 +39,14 @@ struct Endpoint {
 
 impl Mechanism for Endpoint {
     async fn refresh(&mut self) -> Result<Findings, RefreshError> {
-        let HttpSdConfig { url, refresh_interval, .. } = &self.config;
+        let HttpSdConfig { url, refresh_interval, line, .. } = &self.config;
         let deadline = Instant::now() + *refresh_interval;
         let reply = Reply::read(self.client.get(url, request_headers(*refresh_interval), deadline).await?).await?;
         if reply.status != StatusCode::OK {
             return Err(RefreshError::Status { status: reply.status, expected: "200 OK" });
         }
         reply.require_json()?;
-        let groups = decode(&reply.body, url);
+        let groups = decode(&reply.body, url, *line);
         let groups = groups.map_err(|error| RefreshError::Body(format!("body is no list of target groups: {error}")))?;
         Ok(groups.into())
     }
@@ -71,8 +71,8 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
     headers
 }
 
-fn decode(body: &[u8], url: &str) -> Result<Vec<TargetGroup>, GroupsError> {
-    let mut groups = json_groups::decode(body)?;
+fn decode(body: &[u8], url: &str, line: PrometheusLine) -> Result<Vec<TargetGroup>, GroupsError> {
+    let mut groups = json_groups::decode(body, line)?;
     for (index, group) in groups.iter_mut().enumerate() {
         group.source = format!("{url}:{index}");
         let mut labels = LabelsBuilder::from(&group.labels);
@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn bodies() {
         let url = "http://sd/x";
-        let groups = decode(br#"[{"targets":["a:1","b:1"],"labels":{"env":"x"}},{"targets":null}]"#, url).unwrap();
+        let groups =
+            decode(br#"[{"targets":["a:1","b:1"],"labels":{"env":"x"}},{"targets":null}]"#, url, PrometheusLine::V2).unwrap();
         assert_eq!(groups.len(), 2);
         assert_eq!(groups[0].source, "http://sd/x:0");
         assert_eq!(groups[0].targets, [Labels::from([("__address__", "a:1")]), Labels::from([("__address__", "b:1")])]);

@@ -2,30 +2,42 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use kvass_config::{ScrapeConfig, SdConfig};
+use kvass_config::{OtherSdConfig, ScrapeConfig, SdConfig};
 use kvass_model::{PrometheusLine, TargetGroup};
 use kvass_service::FileWatcher;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 use crate::{
-    clouds, consul, dns, docker, eureka,
+    clouds, consul,
+    delegate::{Delegate, DelegateOptions},
+    dns, docker,
+    environment::Environment,
+    eureka,
     feed::{Feed, lock},
     file, http,
     kubernetes::{self, WatchPool},
+    loss::MaxLoss,
     marathon, nomad, puppetdb,
 };
 
 /// Changes that come together are published together; far below the time a reaction may take.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// A publication may be followed by the next after this many times what it took: all groups are gone through each time, and
+/// among a hundred thousand one changes all the time.
+const REST: u32 = 9;
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// How discoverers reach others.
 #[derive(Clone, Debug)]
@@ -38,6 +50,12 @@ pub struct DiscoveryOptions {
     pub http2: bool,
     /// Who answers `dns_sd_configs`.
     pub dns: DnsOptions,
+    /// Where the clients of cloud providers look for credentials.
+    pub environment: Environment,
+    /// The Prometheus that discovers what kvass has no code for; `None`: nobody does.
+    pub delegate: Option<DelegateOptions>,
+    /// Which loss of targets one read is not believed; `None`: every read is.
+    pub max_loss: Option<MaxLoss>,
 }
 
 /// Where DNS servers are found.
@@ -73,8 +91,28 @@ pub struct JobDiscovery {
     pub complete: bool,
     /// What is failing now, for operators, without secrets. The last good groups stay in force.
     pub errors: Vec<String>,
-    /// Sections that kvass has no discoverer for, for example `kuma_sd_configs`.
+    /// Sections that nobody discovers, for example `kuma_sd_configs`.
     pub unsupported: Vec<String>,
+    /// Targets among the groups that were missing when their section was last read.
+    pub held: Vec<HeldTargets>,
+}
+
+/// Targets of a section that stay until a further read, because too many were missing at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldTargets {
+    /// The section, without secrets.
+    pub section: String,
+    /// How many stay.
+    pub targets: usize,
+    /// How many there were before they were missing.
+    pub of: usize,
+}
+
+impl fmt::Display for HeldTargets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HeldTargets { section, targets, of } = self;
+        write!(f, "{section}: {targets} of {of} targets are missing, they stay until a further read misses them, too")
+    }
 }
 
 /// Owns the running discoverers. Equal sections share one discoverer, over jobs and over reloads.
@@ -89,6 +127,7 @@ struct Shared {
     options: DiscoveryOptions,
     files: Arc<FileWatcher>,
     kubernetes: Arc<WatchPool>,
+    delegate: Option<Delegate>,
     changed: Arc<Notify>,
     jobs: Mutex<Vec<Job>>,
     published: watch::Sender<Arc<Discovered>>,
@@ -120,6 +159,7 @@ impl Manager {
     pub fn with_file_watcher(options: DiscoveryOptions, files: Arc<FileWatcher>) -> Self {
         let shared = Arc::new(Shared {
             kubernetes: Arc::new(WatchPool::new(&options)),
+            delegate: options.delegate.clone().map(|delegate| Delegate::start(delegate, &options)),
             options,
             files,
             changed: Arc::default(),
@@ -136,6 +176,9 @@ impl Manager {
         let mut current = lock(&self.shared.jobs);
         let mut running: Vec<Arc<Discoverer>> = current.iter().flat_map(|job| job.discoverers.iter().cloned()).collect();
         *current = jobs.iter().map(|job| self.shared.start_job(job, &mut running)).collect();
+        if let Some(delegate) = &self.shared.delegate {
+            delegate.discover(current.iter().flat_map(|job| &job.discoverers).filter_map(|discoverer| discoverer.delegated()));
+        }
         self.shared.publish(&current);
     }
 
@@ -161,8 +204,12 @@ impl Shared {
         let mut discoverers: Vec<Arc<Discoverer>> = Vec::new();
         let mut unsupported = Vec::new();
         for section in &job.service_discovery {
-            if let Some(what) = unsupported_section(section) {
-                unsupported.push(what);
+            if let SdConfig::Other(other) = section
+                && self.delegate.is_none()
+            {
+                if !unsupported.contains(&other.key) {
+                    unsupported.push(other.key.clone());
+                }
                 continue;
             }
             let discoverer = running.iter().find(|d| d.section == *section).cloned().unwrap_or_else(|| {
@@ -178,7 +225,7 @@ impl Shared {
     }
 
     fn start(&self, section: &SdConfig) -> Arc<Discoverer> {
-        let feed = Feed::new(Arc::clone(&self.changed));
+        let feed = Feed::with_max_loss(Arc::clone(&self.changed), self.options.max_loss);
         let to = Arc::clone(&feed);
         let task = match section.clone() {
             SdConfig::Static(groups) => {
@@ -202,7 +249,14 @@ impl Shared {
             SdConfig::Linode(config) => Some(Task::spawn(clouds::run_linode(config, self.options.clone(), to))),
             SdConfig::Vultr(config) => Some(Task::spawn(clouds::run_vultr(config, self.options.clone(), to))),
             SdConfig::Scaleway(config) => Some(Task::spawn(clouds::run_scaleway(config, self.options.clone(), to))),
-            SdConfig::Unsupported(_) => None,
+            SdConfig::Aws(config) => Some(Task::spawn(clouds::run_aws(config, self.options.clone(), to))),
+            SdConfig::Gce(config) => Some(Task::spawn(clouds::run_gce(config, self.options.clone(), to))),
+            SdConfig::Azure(config) => Some(Task::spawn(clouds::run_azure(config, self.options.clone(), to))),
+            SdConfig::OpenStack(config) => Some(Task::spawn(clouds::run_openstack(config, self.options.clone(), to))),
+            SdConfig::OvhCloud(config) => Some(Task::spawn(clouds::run_ovhcloud(config, self.options.clone(), to))),
+            SdConfig::Ionos(config) => Some(Task::spawn(clouds::run_ionos(config, self.options.clone(), to))),
+            // The delegate serves all of them together.
+            SdConfig::Other(_) => None,
         };
         Arc::new(Discoverer { section: section.clone(), feed, _task: task })
     }
@@ -220,14 +274,29 @@ impl Shared {
     }
 }
 
+impl Discoverer {
+    /// The section and where its targets go, if it is one for the delegate.
+    fn delegated(&self) -> Option<(OtherSdConfig, Arc<Feed>)> {
+        match &self.section {
+            SdConfig::Other(section) => Some((section.clone(), Arc::clone(&self.feed))),
+            _ => None,
+        }
+    }
+}
+
 impl Job {
     fn snapshot(&self) -> JobDiscovery {
         let mut snapshot = JobDiscovery { complete: true, unsupported: self.unsupported.clone(), ..JobDiscovery::default() };
         for discoverer in &self.discoverers {
             let state = discoverer.feed.lock();
-            snapshot.groups.extend(state.groups.values().cloned());
+            snapshot.groups.extend(state.in_force().cloned());
             snapshot.complete &= state.delivered;
             snapshot.errors.extend_from_slice(&state.errors);
+            snapshot.held.extend(state.held.as_ref().map(|held| HeldTargets {
+                section: state.name.clone(),
+                targets: held.targets(),
+                of: held.of,
+            }));
         }
         snapshot
     }
@@ -237,16 +306,9 @@ async fn publish_changes(shared: Arc<Shared>) {
     loop {
         shared.changed.notified().await;
         tokio::time::sleep(SETTLE).await;
-        let jobs = lock(&shared.jobs);
-        shared.publish(&jobs);
-    }
-}
-
-/// The operator's name for a section without a discoverer.
-fn unsupported_section(section: &SdConfig) -> Option<String> {
-    match section {
-        SdConfig::Unsupported(key) => Some(key.clone()),
-        _ => None,
+        let started = Instant::now();
+        shared.publish(&lock(&shared.jobs));
+        tokio::time::sleep((started.elapsed() * REST).min(LONGEST_REST)).await;
     }
 }
 

@@ -6,7 +6,10 @@ use kvass_model::TargetGroup;
 use kvass_scrape::{ClientError, ScrapeError};
 use tokio::time::{Instant, sleep_until};
 
-use crate::feed::Feed;
+use crate::{
+    feed::Feed,
+    loss::{CONFIRM_AFTER, LONGEST_HOLD},
+};
 
 /// Why a refresh brought no groups. The texts are for operators and hold no secrets.
 #[derive(Debug, thiserror::Error)]
@@ -22,11 +25,25 @@ pub(crate) enum RefreshError {
     /// A body of another form.
     #[error("{0}")]
     Body(String),
+    /// A service said no, with a code of its own, which may be empty.
+    #[error("{what}: {status}{}{code}", if .code.is_empty() { "" } else { ", " })]
+    Refused { what: String, status: ::http::StatusCode, code: String },
     /// What went wrong in a request of several.
     #[error("{request}: {error}")]
     Request { request: String, error: Box<RefreshError> },
     #[error("{0}")]
     Other(String),
+}
+
+impl RefreshError {
+    /// The status that was answered instead of the one expected.
+    pub(crate) fn status(&self) -> Option<::http::StatusCode> {
+        match self {
+            RefreshError::Status { status, .. } | RefreshError::Refused { status, .. } => Some(*status),
+            RefreshError::Request { error, .. } => error.status(),
+            _ => None,
+        }
+    }
 }
 
 /// What one refresh found.
@@ -58,13 +75,16 @@ pub(crate) trait Mechanism: Send + Sized {
 
 /// Asks at once and then in the rhythm of `interval`, for ever. A failed refresh keeps the previous groups and is
 /// shown under `name`, which must hold no secret. What cannot be set up is tried again in the same rhythm, because
-/// files may turn up.
+/// files may turn up. Where a read is not believed, a further one comes within a minute.
 pub(crate) async fn run<M: Mechanism>(
     name: String,
     interval: Duration,
     set_up: impl Fn() -> Result<M, RefreshError> + Send,
     feed: Arc<Feed>,
 ) {
+    feed.set_name(&name);
+    // Reads may take time, so two of them may follow each other a bit faster than the interval says.
+    feed.set_confirm_after(interval.clamp(CONFIRM_AFTER * 2, LONGEST_HOLD) / 2);
     let mut mechanism = None;
     let mut known = BTreeSet::new();
     loop {
@@ -83,7 +103,8 @@ pub(crate) async fn run<M: Mechanism>(
                 feed.set_errors(vec![format!("{name}: {error}")]);
             }
         }
-        sleep_until(started + interval).await;
+        let pause = if feed.holds() { interval.min(LONGEST_HOLD) } else { interval };
+        sleep_until(started + pause).await;
     }
 }
 

@@ -32,7 +32,6 @@ pub struct SeriesCounter {
     /// Length of the carry below which reading it again is not worth it. It doubles, so that an entry of
     /// many lines costs linear time.
     retry_at: usize,
-    sample_limit: u64,
     failed: Option<CountError>,
 }
 
@@ -44,14 +43,13 @@ enum Decoder {
 impl SeriesCounter {
     /// A counter for one body.
     pub fn new(options: CountOptions) -> Self {
-        let sample_limit = options.sample_limit;
         let format = options.format;
         let judge = Judge::new(options);
         let decoder = match format {
             Format::Text | Format::OpenMetrics => Decoder::Lines(Box::new(Lines::new(judge))),
             Format::Protobuf => Decoder::Families(Box::new(Families::new(judge))),
         };
-        SeriesCounter { decoder, carry: Vec::new(), retry_at: 0, sample_limit, failed: None }
+        SeriesCounter { decoder, carry: Vec::new(), retry_at: 0, failed: None }
     }
 
     /// Takes the next part of the (decompressed) body. An error is final: the body is one that
@@ -66,21 +64,17 @@ impl SeriesCounter {
         })
     }
 
-    /// The counts of the complete body. The sample limit is only checked here, as Prometheus reads on
-    /// after reaching it. An empty body is a scrape without samples, but for
+    /// The counts of the complete body. The limits of samples and buckets are only checked here, as Prometheus
+    /// reads on after reaching them. An empty body is a scrape without samples, but for
     /// Prometheus 2 in OpenMetrics, where the end mark is missing.
     pub fn finish(self) -> Result<Counts, CountError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let counts = match self.decoder {
-            Decoder::Lines(lines) => lines.finish(self.carry)?,
-            Decoder::Families(families) => families.finish(&self.carry)?,
-        };
-        if self.sample_limit > 0 && counts.count.series > self.sample_limit {
-            return Err(CountError::SampleLimit { limit: self.sample_limit, count: counts.count });
+        match self.decoder {
+            Decoder::Lines(lines) => lines.finish(self.carry),
+            Decoder::Families(families) => families.finish(&self.carry),
         }
-        Ok(counts)
     }
 
     fn take(&mut self, mut chunk: &[u8]) -> Result<(), CountError> {

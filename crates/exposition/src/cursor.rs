@@ -137,6 +137,15 @@ impl<'a> Cursor<'a> {
         Ok(Span { start, end: self.position })
     }
 
+    /// A name in double quotes, of which the span holds the inside. Prometheus' lexer takes no NUL byte in one.
+    pub(crate) fn quoted_name(&mut self, line_feeds: bool, expected: &'static str) -> Result<Span, Stop> {
+        let name = self.quoted(line_feeds, expected)?;
+        if memchr(0, self.bytes(name)).is_some() {
+            return Err(Stop::Bad("no NUL byte in a name"));
+        }
+        Ok(name)
+    }
+
     /// A string in double quotes, of which the span holds the inside. A backslash takes the next byte
     /// with it, but not a line feed.
     #[inline]

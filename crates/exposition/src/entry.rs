@@ -25,8 +25,6 @@ pub(crate) enum Entry {
 /// The types that matter for counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum MetricType {
-    /// It may come with a start timestamp, like histograms and summaries.
-    Counter,
     /// Its `le` labels are numbers.
     Histogram,
     /// Its `quantile` labels are numbers.

@@ -61,6 +61,14 @@ pub enum CountError {
         /// The complete count: Prometheus reads on after the limit, and so does kvass.
         count: SeriesCount,
     },
+    /// A native histogram with more buckets than the job's `native_histogram_bucket_limit`.
+    #[error("a native histogram of too many buckets: expected at most {limit} (native_histogram_bucket_limit)")]
+    BucketLimit {
+        /// The job's limit.
+        limit: u64,
+        /// The complete count, as for [`CountError::SampleLimit`].
+        count: SeriesCount,
+    },
 }
 
 /// Why a series that was read correctly makes the scrape fail.
@@ -78,6 +86,12 @@ pub enum Refusal {
     /// The same label twice.
     #[error("label name {0:?} is repeated: expected every label once")]
     DuplicateLabel(String),
+    /// A native histogram that contradicts itself.
+    #[error("native histogram: expected {0}")]
+    Histogram(&'static str),
+    /// A native histogram for a Prometheus 2 that was not told to store them.
+    #[error("native histogram: expected none, as this Prometheus does not ask for them (feature native-histograms)")]
+    NativeHistogram,
     /// More labels than `label_limit`.
     #[error("{labels} labels: expected at most {limit} (label_limit)")]
     LabelLimit {

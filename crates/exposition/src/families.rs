@@ -6,6 +6,7 @@ use crate::{
     CountError, Counts, Refusal,
     histogram::{Histogram, check_exemplar, check_timestamp, read_summary},
     judge::Judge,
+    limits::Limits,
     number::format_float,
     sample_labels::{BUCKET_LABEL, METRIC_NAME, QUANTILE_LABEL, SampleLabels},
     tally::Tally,
@@ -19,6 +20,7 @@ const MAX_FAMILY: u64 = 64 << 20;
 /// Counts a body of length-delimited metric families.
 pub(crate) struct Families {
     judge: Judge,
+    limits: Limits,
     tally: Tally,
     labels: SampleLabels,
     /// Bytes of complete messages so far.
@@ -39,6 +41,8 @@ struct Metric<'a> {
     labels: Vec<(&'a str, &'a str)>,
     quantiles: Vec<f64>,
     histogram: Histogram,
+    /// It has a timestamp of its own; zero is none.
+    timestamped: bool,
     /// Its series are stored whatever their labels are, so they need not be assembled.
     plain: bool,
 }
@@ -67,7 +71,8 @@ impl From<Refusal> for Problem {
 impl Families {
     pub(crate) fn new(judge: Judge) -> Self {
         let tally = Tally::new(judge.options().per_metric);
-        Families { judge, tally, labels: SampleLabels::default(), offset: 0 }
+        let limits = Limits::new(judge.options());
+        Families { judge, limits, tally, labels: SampleLabels::default(), offset: 0 }
     }
 
     /// How many bytes `carry` lacks to hold a complete message, as far as can be told.
@@ -100,7 +105,12 @@ impl Families {
 
     /// The counts, if nothing of a message is left.
     pub(crate) fn finish(self, rest: &[u8]) -> Result<Counts, CountError> {
-        if rest.is_empty() { Ok(self.tally.finish()) } else { Err(self.error(&[], "a message that is not cut off")) }
+        if !rest.is_empty() {
+            return Err(self.error(&[], "a message that is not cut off"));
+        }
+        let counts = self.tally.finish();
+        self.limits.check(counts.count)?;
+        Ok(counts)
     }
 
     fn count_family(&mut self, message: &[u8]) -> Result<(), CountError> {
@@ -110,7 +120,8 @@ impl Families {
                 return Ok(());
             }
             let name = self.check_family(&family)?;
-            metrics.into_iter().try_for_each(|metric| self.count_metric(name, family.kind, metric))
+            let mut first_is_native = None;
+            metrics.into_iter().try_for_each(|metric| self.count_metric(name, family.kind, metric, &mut first_is_native))
         });
         counted.map_err(|problem| match problem {
             Problem::Malformed(expected) => self.error(family.name, expected),
@@ -139,9 +150,16 @@ impl Families {
         Ok(name)
     }
 
-    fn count_metric(&mut self, name: &str, kind: i32, message: &[u8]) -> Result<(), Problem> {
+    fn count_metric(&mut self, name: &str, kind: i32, message: &[u8], first_is_native: &mut Option<bool>) -> Result<(), Problem> {
         let mut metric = Metric::read(message)?;
-        metric.plain = self.judge.takes_plain_series() && is_legacy_metric_name(name) && metric.has_plain_labels();
+        let line = self.judge.options().line;
+        if line == PrometheusLine::V2 && metric.labels.iter().any(|(name, _)| !is_legacy_label_name(name)) {
+            return Err(Problem::Malformed("a legal label name"));
+        }
+        metric.plain = self.judge.takes_plain_series()
+            && !self.limits.on_samples()
+            && is_legacy_metric_name(name)
+            && metric.has_plain_labels();
         match kind {
             SUMMARY => {
                 self.add(name, "_count", &metric, None)?;
@@ -151,41 +169,87 @@ impl Families {
                 }
                 Ok(())
             }
-            HISTOGRAM | GAUGE_HISTOGRAM => self.count_histogram(name, &metric),
+            HISTOGRAM | GAUGE_HISTOGRAM => {
+                let mut native = metric.histogram.is_native(line);
+                // Prometheus 2 takes all histograms of a family for what the first one is.
+                if line == PrometheusLine::V2 {
+                    native = *first_is_native.get_or_insert(native);
+                }
+                self.count_histogram(name, kind, &metric, native)
+            }
             _ => self.add(name, "", &metric, None),
         }
     }
 
-    fn count_histogram(&mut self, name: &str, metric: &Metric<'_>) -> Result<(), Problem> {
+    fn count_histogram(&mut self, name: &str, kind: i32, metric: &Metric<'_>, native: bool) -> Result<(), Problem> {
         let options = self.judge.options();
-        let (convert, keep_classic) = (options.convert_nhcb, options.always_classic);
-        let native = options.native_histograms && metric.histogram.is_native();
-        let classic = if native { keep_classic && metric.histogram.has_buckets() } else { keep_classic || !convert };
-        if native && !metric.histogram.is_consistent() {
-            return Err(Problem::Malformed("as many native buckets as the spans announce"));
+        let (line, convert, keep_classic) = (options.line, options.convert_nhcb, options.always_classic);
+        // Prometheus 2 parses native histograms whether they are wanted or not.
+        let native = native && (options.native_histograms || line == PrometheusLine::V2);
+        let histogram = &metric.histogram;
+        let classic = if native { keep_classic && histogram.has_buckets() } else { keep_classic || !convert };
+        if native {
+            // The parser of Prometheus 3 checks that, the storage of Prometheus 2.
+            if line == PrometheusLine::V3 {
+                check_spans(histogram, line)?;
+            }
+            self.add_native(name, metric)?;
         }
         if classic {
-            self.add(name, "_count", metric, None)?;
-            self.add(name, "_sum", metric, None)?;
-            for bound in metric.histogram.bounds() {
-                self.add(name, "_bucket", metric, Some((BUCKET_LABEL, bound)))?;
+            let suffixed = kind == HISTOGRAM || line == PrometheusLine::V3;
+            let suffix = |suffix| if suffixed { suffix } else { "" };
+            self.add(name, suffix("_count"), metric, None)?;
+            self.add(name, suffix("_sum"), metric, None)?;
+            for bound in histogram.bounds() {
+                self.add(name, suffix("_bucket"), metric, Some((BUCKET_LABEL, bound)))?;
             }
         }
-        if !native && convert && !metric.histogram.is_convertible() {
-            return Err(Problem::Malformed("a classic histogram that is consistent enough to be converted"));
+        if !native && convert {
+            let Some(buckets) = histogram.converted_buckets() else {
+                return Err(Refusal::Histogram("a classic histogram that is consistent enough to be converted").into());
+            };
+            if self.admit(name, metric, None)? && self.limits.admit_buckets(buckets) {
+                self.limits.add_native(&self.labels, metric.timestamped);
+            }
         }
-        if native || convert { self.add(name, "", metric, None) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Counts a native histogram.
+    fn add_native(&mut self, name: &str, metric: &Metric<'_>) -> Result<(), Problem> {
+        if !self.admit(name, metric, None)? {
+            return Ok(());
+        }
+        let options = self.judge.options();
+        if !options.native_histograms {
+            return Err(Refusal::NativeHistogram.into());
+        }
+        check_spans(&metric.histogram, options.line)?;
+        let stored = metric.histogram.judge_native(options.line, options.native_max_schema)?;
+        if self.limits.admit_buckets(stored.buckets) {
+            stored.valid?;
+            self.limits.add_native(&self.labels, metric.timestamped);
+        }
+        Ok(())
     }
 
     /// Counts one series of a metric.
     fn add(&mut self, name: &str, suffix: &str, metric: &Metric<'_>, number: Option<(&str, f64)>) -> Result<(), Problem> {
         let full_name: Cow<'_, str> = if suffix.is_empty() { name.into() } else { format!("{name}{suffix}").into() };
+        if self.admit(&full_name, metric, number)? {
+            self.limits.add(&self.labels, metric.timestamped);
+        }
+        Ok(())
+    }
+
+    /// Counts one series and says whether it survives metric relabelling.
+    fn admit(&mut self, full_name: &str, metric: &Metric<'_>, number: Option<(&str, f64)>) -> Result<bool, Problem> {
         if metric.plain {
-            self.tally.add(&full_name, SeriesCount { series: 1, total: 1 });
-            return Ok(());
+            self.tally.add(full_name, SeriesCount { series: 1, total: 1 });
+            return Ok(true);
         }
         self.labels.clear();
-        self.labels.push(METRIC_NAME, &full_name);
+        self.labels.push(METRIC_NAME, full_name);
         for (name, value) in &metric.labels {
             self.labels.push(name, value);
         }
@@ -194,13 +258,17 @@ impl Families {
         }
         self.labels.sort();
         let admitted = self.judge.admit(&self.labels)?;
-        self.tally.add(&full_name, SeriesCount { series: u64::from(admitted), total: 1 });
-        Ok(())
+        self.tally.add(full_name, SeriesCount { series: u64::from(admitted), total: 1 });
+        Ok(admitted)
     }
 
     fn error(&self, family: &[u8], expected: &'static str) -> CountError {
         CountError::Message { offset: self.offset, family: crate::error::excerpt(family), expected }
     }
+}
+
+fn check_spans(histogram: &Histogram, line: PrometheusLine) -> Result<(), Refusal> {
+    if histogram.is_consistent(line) { Ok(()) } else { Err(Refusal::Histogram("as many native buckets as the spans announce")) }
 }
 
 impl<'a> Family<'a> {
@@ -251,7 +319,7 @@ impl<'a> Metric<'a> {
                 _ => Ok(()),
             }),
             4 => read_summary(field.bytes()?, &mut metric.quantiles),
-            6 => field.varint().map(drop),
+            6 => field.varint().map(|timestamp| metric.timestamped = timestamp != 0),
             7 => metric.histogram.read(field.bytes()?),
             _ => Ok(()),
         })?;

@@ -15,14 +15,18 @@ pub enum Format {
 impl Format {
     /// Which parser Prometheus uses for a reply.
     ///
-    /// Only the media type counts, its parameters merely have to be well-formed. Prometheus 2 reads
+    /// Only the media type counts, its parameters merely have to be well-formed. (OpenMetrics 2.0 is
+    /// unknown to Prometheus 3 unless a flag says otherwise, which this does not know of.) Prometheus 2 reads
     /// everything it does not know as text. Prometheus 3 then takes the parser of `fallback` (a name as
     /// in the job's `fallback_scrape_protocol`) and without one refuses the scrape: `None`, unless the
     /// body is empty, which is never looked at.
     pub fn of_content_type(content_type: Option<&str>, line: PrometheusLine, fallback: Option<&str>) -> Option<Format> {
-        let known = content_type.and_then(media_type).and_then(|media_type| match media_type.as_str() {
+        let known = content_type.and_then(media_type).and_then(|(media_type, params)| match media_type.as_str() {
             "text/plain" => Some(Format::Text),
-            "application/openmetrics-text" => Some(Format::OpenMetrics),
+            "application/openmetrics-text" => {
+                let version_2 = || params.iter().any(|(name, value)| name == "version" && value == "2.0.0");
+                (line == PrometheusLine::V2 || !version_2()).then_some(Format::OpenMetrics)
+            }
             "application/vnd.google.protobuf" => Some(Format::Protobuf),
             _ => None,
         });
@@ -35,15 +39,16 @@ impl Format {
     fn of_scrape_protocol(name: &str) -> Option<Format> {
         match name {
             "PrometheusText0.0.4" | "PrometheusText1.0.0" => Some(Format::Text),
-            "OpenMetricsText0.0.1" | "OpenMetricsText1.0.0" => Some(Format::OpenMetrics),
+            "OpenMetricsText0.0.1" | "OpenMetricsText1.0.0" | "OpenMetricsText2.0.0" => Some(Format::OpenMetrics),
             "PrometheusProto" => Some(Format::Protobuf),
             _ => None,
         }
     }
 }
 
-/// The media type of a `Content-Type` in lower case, `None` where Go's `mime.ParseMediaType` fails.
-fn media_type(content_type: &str) -> Option<String> {
+/// The media type of a `Content-Type` in lower case and its parameters, `None` where Go's `mime.ParseMediaType`
+/// fails.
+fn media_type(content_type: &str) -> Option<(String, Vec<(String, String)>)> {
     let (essence, mut rest) = match content_type.find(';') {
         Some(end) => content_type.split_at(end),
         None => (content_type, ""),
@@ -57,7 +62,7 @@ fn media_type(content_type: &str) -> Option<String> {
     loop {
         rest = rest.trim_start();
         if rest.is_empty() || rest.trim_end() == ";" {
-            return Some(essence);
+            return Some((essence, params));
         }
         let (name, value, tail) = parameter(rest)?;
         // Go tolerates a repeated parameter as long as it says the same.
@@ -134,7 +139,7 @@ mod tests {
             (" text/plain ; ", Some(Text)),
             ("text/plain; a=\"b;c\\\"\"; a2=x", Some(Text)),
             ("text/plain; a=b; A=b", Some(Text)),
-            ("application/openmetrics-text; version=2.0.0", Some(OpenMetrics)),
+            ("application/openmetrics-text; version=1.0.0", Some(OpenMetrics)),
             ("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", Some(Protobuf)),
             ("application/vnd.google.protobuf", Some(Protobuf)),
             ("", None),
@@ -158,6 +163,12 @@ mod tests {
                 "{content_type:?}, fallback"
             );
         }
+    }
+
+    #[test]
+    fn openmetrics_2() {
+        let of = |line| Format::of_content_type(Some("application/openmetrics-text; version=2.0.0"), line, None);
+        assert_eq!([PrometheusLine::V2, PrometheusLine::V3].map(of), [Some(Format::OpenMetrics), None]);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Summaries and histograms of a protobuf body, reduced to what decides their series.
 
+use kvass_model::PrometheusLine;
+
 use crate::{
+    Refusal,
+    native::{NativeHistogram, Stored},
     nhcb::ClassicHistogram,
     wire::{Field, Malformed, for_each_field},
 };
@@ -32,68 +36,55 @@ pub(crate) struct Histogram {
     count_float: f64,
     /// Upper bound, cumulative count.
     buckets: Vec<(f64, f64)>,
-    zero_threshold: f64,
-    zero_count: u64,
-    zero_count_float: f64,
-    positive: Side,
-    negative: Side,
-}
-
-/// The native buckets on one side of zero.
-#[derive(Clone, Copy, Debug, Default)]
-struct Side {
-    spans: usize,
-    /// Buckets the spans announce.
-    length: u64,
-    deltas: usize,
-    counts: usize,
+    native: NativeHistogram,
 }
 
 impl Histogram {
     /// Adds the fields of a message; a repeated message goes on where the previous one ended.
     pub(crate) fn read(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        let native = &mut self.native;
         for_each_field(message, |field| match field.number {
             1 => field.varint().map(|count| self.count = count),
-            2 => field.double().map(drop),
+            2 => field.double().map(|sum| native.sum = sum),
             3 => {
                 self.buckets.push(read_bucket(field.bytes()?)?);
                 Ok(())
             }
             4 => field.double().map(|count| self.count_float = count),
-            5 => field.varint().map(drop),
-            6 => field.double().map(|threshold| self.zero_threshold = threshold),
-            7 => field.varint().map(|count| self.zero_count = count),
-            8 => field.double().map(|count| self.zero_count_float = count),
-            9 => self.negative.read_span(field),
-            10 => field.varints().map(|deltas| self.negative.deltas += deltas),
-            11 => field.doubles().map(|counts| self.negative.counts += counts),
-            12 => self.positive.read_span(field),
-            13 => field.varints().map(|deltas| self.positive.deltas += deltas),
-            14 => field.doubles().map(|counts| self.positive.counts += counts),
+            5 => field.zigzag32().map(|schema| native.schema = schema),
+            6 => field.double().map(|threshold| native.zero_threshold = threshold),
+            7 => field.varint().map(|count| native.zero_count = count),
+            8 => field.double().map(|count| native.zero_count_float = count),
+            9 => native.negative.read_span(field),
+            10 => native.negative.read_deltas(field),
+            11 => native.negative.read_counts(field),
+            12 => native.positive.read_span(field),
+            13 => native.positive.read_deltas(field),
+            14 => native.positive.read_counts(field),
             15 => check_timestamp(field),
             16 => check_exemplar(field),
             _ => Ok(()),
         })
     }
 
-    /// Whether the message describes a native histogram: any span, or something in or about the zero
-    /// bucket. Libraries add an empty span to mark one without observations.
-    pub(crate) fn is_native(&self) -> bool {
-        self.positive.spans > 0 || self.negative.spans > 0 || self.zero_threshold > 0.0 || self.zero_count > 0
+    /// Whether the message describes a native histogram.
+    pub(crate) fn is_native(&self, line: PrometheusLine) -> bool {
+        self.native.is_native(line)
+    }
+
+    /// Whether the spans announce as many native buckets as there are.
+    pub(crate) fn is_consistent(&self, line: PrometheusLine) -> bool {
+        self.native.is_consistent(self.count_float, line)
+    }
+
+    /// What the storage makes of the native histogram, which must be consistent.
+    pub(crate) fn judge_native(&self, line: PrometheusLine, max_schema: i32) -> Result<Stored, Refusal> {
+        self.native.judge(self.count, self.count_float, line, max_schema)
     }
 
     /// Whether classic buckets are there too.
     pub(crate) fn has_buckets(&self) -> bool {
         !self.buckets.is_empty()
-    }
-
-    /// Whether the spans announce as many buckets as there are.
-    pub(crate) fn is_consistent(&self) -> bool {
-        let float = self.count_float > 0.0 || self.zero_count_float > 0.0;
-        [self.positive, self.negative].iter().all(|side| {
-            let buckets = if float { side.counts } else { side.deltas };
-            side.length == buckets as u64
-        })
     }
 
     /// Upper bounds of the classic buckets Prometheus stores: up to the first without bound, which is
@@ -103,29 +94,14 @@ impl Histogram {
         self.buckets.iter().take(listed).map(|(bound, _)| *bound).chain([f64::INFINITY])
     }
 
-    /// Whether a native histogram with custom buckets can be made of the classic buckets.
-    pub(crate) fn is_convertible(&self) -> bool {
+    /// Buckets of the native histogram with custom bounds that can be made of the classic buckets, if one can.
+    pub(crate) fn converted_buckets(&self) -> Option<u64> {
         let mut classic = ClassicHistogram::default();
         classic.set_count(float_or(self.count_float, self.count));
         for (bound, count) in &self.buckets {
             classic.add_bucket(*bound, *count);
         }
-        classic.is_convertible()
-    }
-}
-
-impl Side {
-    fn read_span(&mut self, field: Field<'_>) -> Result<(), Malformed> {
-        self.spans += 1;
-        let mut length = 0;
-        for_each_field(field.bytes()?, |field| match field.number {
-            1 => field.varint().map(drop),
-            // A 32-bit field: Go drops what is above.
-            2 => field.varint().map(|value| length = value & u64::from(u32::MAX)),
-            _ => Ok(()),
-        })?;
-        self.length += length;
-        Ok(())
+        classic.converted_buckets()
     }
 }
 

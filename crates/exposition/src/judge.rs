@@ -87,8 +87,13 @@ impl Judge {
     }
 
     fn assemble_and_judge(&mut self, exposed: &SampleLabels) -> Result<bool, Refusal> {
-        self.merge(exposed);
-        if !kvass_relabel::process(&self.options.metric_relabel_configs, &mut self.builder) || self.builder.is_empty() {
+        let exported = self.merge(exposed);
+        let CountOptions { target_labels, honor_labels, metric_relabel_configs, .. } = &self.options;
+        let set_on_top = || {
+            let target = target_labels.iter().map(|(name, _)| name).filter(|name| !honor_labels || exposed.get(name).is_none());
+            target.chain(exported.iter().map(String::as_str))
+        };
+        if !kvass_relabel::process_series(metric_relabel_configs, &mut self.builder, set_on_top) || self.builder.is_empty() {
             return Ok(false);
         }
         if self.builder.get(METRIC_NAME).is_none() {
@@ -107,8 +112,9 @@ impl Judge {
         Ok(true)
     }
 
-    /// Fills the builder with the exposed labels and those of the target, both of which come in name order.
-    fn merge(&mut self, exposed: &SampleLabels) {
+    /// Fills the builder with the exposed labels and those of the target, both of which come in name order. Returns the
+    /// new names of exposed labels that made way for the target's.
+    fn merge(&mut self, exposed: &SampleLabels) -> Vec<String> {
         let builder = &mut self.builder;
         builder.clear();
         let mut overwritten = Vec::new();
@@ -127,13 +133,16 @@ impl Judge {
         }
         target.for_each(|(name, value)| builder.set(name, value));
         overwritten.sort_by_key(|(name, _)| name.len());
+        let mut new_names = Vec::new();
         for (name, value) in overwritten {
             let mut exported = format!("{EXPORTED_PREFIX}{name}");
             while builder.get(&exported).is_some() {
                 exported.insert_str(0, EXPORTED_PREFIX);
             }
             builder.set(&exported, value);
+            new_names.push(exported);
         }
+        new_names
     }
 
     fn check_limits(&self) -> Result<(), Refusal> {
@@ -158,12 +167,18 @@ impl Judge {
         Ok(())
     }
 
-    /// A repeated label reaches the storage, which refuses it, unless a target label or a rule replaced
-    /// or deleted it.
+    /// A repeated label reaches the storage, which refuses it, unless it was deleted. A target label or a rule that
+    /// replaces it leaves one of it in Prometheus 3.
     fn check_repetitions(&self, exposed: &SampleLabels) -> Result<(), Refusal> {
         for ((name, value), (next, _)) in exposed.iter().zip(exposed.iter().skip(1)) {
-            let replaced = || !self.options.honor_labels && self.options.target_labels.get(name).is_some();
-            if name == next && !replaced() && self.builder.get(name) == Some(value) {
+            let of_target = || !self.options.honor_labels && self.options.target_labels.get(name).is_some();
+            let stays = || match self.options.line {
+                PrometheusLine::V2 => !of_target() && self.builder.get(name) == Some(value),
+                PrometheusLine::V3 => {
+                    self.builder.get(name).is_some() && exposed.distinct().any(|label| label.0 == name && !label.1.is_empty())
+                }
+            };
+            if name == next && stays() {
                 return Err(Refusal::DuplicateLabel(shorten(name)));
             }
         }
@@ -314,5 +329,8 @@ mod tests {
         let exposed = [(METRIC_NAME, "m"), ("a", "1"), ("a", "2")];
         assert_eq!(stored(options(false), &exposed).0, Ok(true));
         assert_eq!(stored(options(true), &exposed).0, Err(Refusal::DuplicateLabel("a".into())));
+        let v3 = CountOptions { line: PrometheusLine::V3, ..options(false) };
+        assert_eq!(stored(v3.clone(), &exposed).0, Err(Refusal::DuplicateLabel("a".into())));
+        assert_eq!(stored(v3, &[(METRIC_NAME, "m"), ("a", "1"), ("a", "")]).0, Ok(true));
     }
 }

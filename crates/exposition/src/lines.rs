@@ -9,6 +9,7 @@ use crate::{
     entry::{Entry, MetricType},
     error::excerpt,
     judge::Judge,
+    limits::Limits,
     nhcb::Collector,
     number::stored_number,
     openmetrics,
@@ -29,6 +30,7 @@ pub(crate) struct Lines {
     openmetrics: bool,
     grammar: Grammar,
     judge: Judge,
+    limits: Limits,
     tally: Tally,
     sample: Sample,
     exemplar: Sample,
@@ -38,8 +40,6 @@ pub(crate) struct Lines {
     metric_type: MetricType,
     /// Present when classic histograms are converted.
     collector: Option<Collector>,
-    /// Start timestamps in `_created` lines are consumed rather than counted.
-    skip_created: bool,
     lines_read: u64,
     started: bool,
     ended: bool,
@@ -66,6 +66,7 @@ impl Lines {
             openmetrics,
             grammar: grammar(options.line, options.convert_nhcb),
             tally: Tally::new(options.per_metric),
+            limits: Limits::new(options),
             collector: options.convert_nhcb.then(Collector::default),
             judge,
             sample: Sample::default(),
@@ -73,7 +74,6 @@ impl Lines {
             labels: SampleLabels::default(),
             family: Vec::new(),
             metric_type: MetricType::default(),
-            skip_created: false,
             lines_read: 0,
             started: false,
             ended: false,
@@ -110,6 +110,11 @@ impl Lines {
             rest.drain(..used);
         }
         if !rest.is_empty() {
+            // A sample without its line feed that is good otherwise is followed by nothing, not even the end mark.
+            let is_sample = rest.first() != Some(&b'#') && rest.last() != Some(&b'\n');
+            if is_sample && self.consume(&[&rest[..], b"\n"].concat()).is_ok_and(|used| used > rest.len()) {
+                return Err(CountError::MissingEof { line: self.lines_read + 1 });
+            }
             return Err(Problem::Syntax("the rest of this entry before the body ends").at(self.lines_read + 1, &rest));
         }
         // Prometheus 3 does not even look at an empty body; 2 misses the end mark.
@@ -119,7 +124,9 @@ impl Lines {
         }
         let line = self.lines_read;
         self.complete_histogram().map_err(|problem| problem.at(line, &self.family))?;
-        Ok(self.tally.finish())
+        let counts = self.tally.finish();
+        self.limits.check(counts.count)?;
+        Ok(counts)
     }
 
     /// Counts one entry and returns its length; zero when it is not complete.
@@ -166,39 +173,36 @@ impl Lines {
     }
 
     fn take_sample(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        if self.skip_created && self.metric_type != MetricType::Other && self.sample.name.of(bytes).ends_with(b"_created") {
-            return Ok(());
-        }
         if let Some(admitted) = self.foresee(bytes) {
             let name = if self.judge.options().per_metric { utf8(bytes, self.sample.name)? } else { "" };
             self.tally.add(name, SeriesCount { series: u64::from(admitted), total: 1 });
+            if admitted {
+                self.limit(bytes);
+            }
             return Ok(());
         }
         self.assemble(bytes)?;
         let Some(collector) = &mut self.collector else {
-            return self.account();
+            return self.account(bytes);
         };
-        if let Some(native) = collector.complete_before(&self.labels) {
+        if let Some((native, buckets)) = collector.complete_before(&self.labels) {
             let classic = std::mem::replace(&mut self.labels, native);
-            self.account()?;
+            self.account_native(buckets)?;
             self.labels = classic;
         }
         let collected = self
             .collector
             .as_mut()
             .is_some_and(|collector| collector.collect(&self.family, self.metric_type, &self.labels, self.sample.value));
-        // Converting a histogram looks for its start timestamp, and Prometheus' parser skips them all from
-        // then on.
-        self.skip_created |= collected && self.openmetrics;
-        if collected && !self.judge.options().always_classic { Ok(()) } else { self.account() }
+        if collected && !self.judge.options().always_classic { Ok(()) } else { self.account(bytes) }
     }
 
     /// Counts the native series of a histogram that ends here.
     fn complete_histogram(&mut self) -> Result<(), Problem> {
         match self.collector.as_mut().and_then(Collector::complete) {
-            Some(native) => {
+            Some((native, buckets)) => {
                 self.labels = native;
-                self.account()
+                self.account_native(buckets)
             }
             None => Ok(()),
         }
@@ -226,7 +230,14 @@ impl Lines {
     fn assemble(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let Sample { name, labels, .. } = &self.sample;
         let end = labels.last().map_or(0, |(_, value)| value.end).max(name.end);
-        self.labels.assign(utf8(bytes, Span { start: 0, end })?, *name, labels);
+        let Ok(line) = std::str::from_utf8(bytes.get(..end).unwrap_or_default()) else {
+            // Values have been checked, so it is a name in quotes.
+            return Err(match std::str::from_utf8(name.of(bytes)) {
+                Ok(_) => Refusal::LabelName(excerpt(bytes)).into(),
+                Err(_) => Refusal::MetricName(excerpt(name.of(bytes))).into(),
+            });
+        };
+        self.labels.assign(line, *name, labels);
         if let Some(label) = self.number_label() {
             self.labels.rewrite(label, stored_number);
         }
@@ -240,15 +251,39 @@ impl Lines {
             _ if self.judge.options().line == PrometheusLine::V2 => None,
             MetricType::Histogram => Some(BUCKET_LABEL),
             MetricType::Summary => Some(QUANTILE_LABEL),
-            MetricType::Counter | MetricType::Other => None,
+            MetricType::Other => None,
         }
     }
 
-    fn account(&mut self) -> Result<(), Problem> {
+    /// Counts the series of the current line.
+    fn account(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        if self.admit()? {
+            self.limit(bytes);
+        }
+        Ok(())
+    }
+
+    /// Counts a native series that was made of lines before the current one.
+    fn account_native(&mut self, buckets: u64) -> Result<(), Problem> {
+        if self.admit()? && self.limits.admit_buckets(buckets) && self.limits.on_samples() {
+            self.limits.add_native(self.labels.written().as_bytes(), self.sample.timestamped);
+        }
+        Ok(())
+    }
+
+    /// Whether the series survives metric relabelling.
+    fn admit(&mut self) -> Result<bool, Problem> {
         let admitted = self.judge.admit(&self.labels)?;
         let name = if self.judge.options().per_metric { self.labels.metric_name() } else { "" };
         self.tally.add(name, SeriesCount { series: u64::from(admitted), total: 1 });
-        Ok(())
+        Ok(admitted)
+    }
+
+    #[inline]
+    fn limit(&mut self, bytes: &[u8]) {
+        if self.limits.on_samples() {
+            self.limits.add(bytes.get(..self.sample.series_end).unwrap_or_default(), self.sample.timestamped);
+        }
     }
 }
 

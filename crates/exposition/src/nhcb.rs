@@ -2,7 +2,7 @@
 
 use crate::{
     entry::MetricType,
-    number::parse_float,
+    number::parse_label_float,
     sample_labels::{BUCKET_LABEL, METRIC_NAME, SampleLabels},
 };
 
@@ -41,17 +41,37 @@ impl ClassicHistogram {
         self.count = Some(count);
     }
 
-    /// Whether a native histogram can be made of it: the bucket without bound, listed or not, holds all
-    /// observations. A count that is not a number fits nothing.
-    pub(crate) fn is_convertible(&self) -> bool {
+    /// Buckets of the native histogram that can be made of it, if one can: the bucket without bound, listed or not,
+    /// holds all observations. A count that is not a number fits nothing.
+    pub(crate) fn converted_buckets(mut self) -> Option<u64> {
         let last = self.buckets.last().copied();
-        let count = self.count.or(last.map(|(_, count)| count)).unwrap_or(0.0);
-        let consistent = match last {
-            Some((f64::INFINITY, all)) => count == all,
-            Some((_, below)) => count >= below,
-            None => !count.is_nan(),
-        };
-        consistent && !self.inconsistent
+        let count = self.count.or(last.map(|(_, count)| count)).filter(|count| !count.is_nan())?;
+        if self.inconsistent || last.is_some_and(|(bound, all)| if bound == f64::INFINITY { count != all } else { count < all }) {
+            return None;
+        }
+        if last.is_none_or(|(bound, _)| bound != f64::INFINITY) {
+            self.buckets.push((f64::INFINITY, count));
+        }
+        Some(self.stored_buckets(count))
+    }
+
+    /// How many buckets are stored: all between the first and the last with observations, except gaps, which are
+    /// longer than two empty ones if all counts are whole.
+    fn stored_buckets(&self, count: f64) -> u64 {
+        let whole = |count: f64| count.fract() == 0.0 && count < i64::MAX as f64;
+        let gap = if whole(count) && self.buckets.iter().all(|(_, count)| whole(*count)) { 2 } else { 0 };
+        let (mut below, mut stored, mut empty) = (0.0, 0, 0);
+        for (_, cumulative) in &self.buckets {
+            if *cumulative == below {
+                empty += 1;
+                continue;
+            }
+            if stored > 0 && empty <= gap {
+                stored += empty;
+            }
+            (below, stored, empty) = (*cumulative, stored + 1, 0);
+        }
+        stored
     }
 }
 
@@ -64,10 +84,11 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Ends the histogram being collected if `labels` is not part of it; yields its native series.
+    /// Ends the histogram being collected if `labels` is not part of it; yields its native series and how many
+    /// buckets that has.
     ///
     /// A histogram that cannot be converted yields nothing: its classic series are gone already.
-    pub(crate) fn complete_before(&mut self, labels: &SampleLabels) -> Option<SampleLabels> {
+    pub(crate) fn complete_before(&mut self, labels: &SampleLabels) -> Option<(SampleLabels, u64)> {
         let same = self.series.as_ref().is_none_or(|series| {
             let others = |labels: &SampleLabels| -> Vec<(String, String)> {
                 let identifying = labels.iter().filter(|(name, _)| *name != METRIC_NAME && *name != BUCKET_LABEL);
@@ -78,10 +99,11 @@ impl Collector {
         if same { None } else { self.complete() }
     }
 
-    /// Ends the histogram being collected, if any; yields its native series.
-    pub(crate) fn complete(&mut self) -> Option<SampleLabels> {
+    /// Ends the histogram being collected, if any; yields its native series and how many buckets that has.
+    pub(crate) fn complete(&mut self) -> Option<(SampleLabels, u64)> {
         let histogram = std::mem::take(&mut self.histogram);
-        self.series.take().filter(|_| histogram.is_convertible())
+        let series = self.series.take()?;
+        Some((series, histogram.converted_buckets()?))
     }
 
     /// Whether the series is part of a classic histogram under conversion. `family` and `metric_type`
@@ -93,7 +115,7 @@ impl Collector {
         }
         match suffix {
             "_bucket" => {
-                let bound = labels.get(BUCKET_LABEL).and_then(|bound| parse_float(bound.as_bytes()));
+                let bound = labels.get(BUCKET_LABEL).and_then(|bound| parse_label_float(bound));
                 let Some(bound) = bound.filter(|bound| !bound.is_nan()) else {
                     return false;
                 };
@@ -130,32 +152,37 @@ mod tests {
     #[test]
     fn consistency() {
         let inf = f64::INFINITY;
-        for (buckets, count, convertible) in [
-            (&[][..], None, true),
-            (&[], Some(3.0), true),
-            (&[], Some(-1.0), false),
-            (&[(1.0, 1.0), (inf, 2.0)], Some(2.0), true),
-            (&[(1.0, 1.0), (inf, 2.0)], None, true),
-            (&[(1.0, 1.0), (inf, 2.0)], Some(3.0), false),
-            (&[(1.0, 1.0)], Some(1.5), true),
-            (&[(1.0, 1.0)], Some(0.5), false),
-            (&[(1.0, 2.0), (2.0, 1.0)], None, false),
-            (&[(2.0, 2.0), (1.0, 1.0)], None, true),
-            (&[(2.0, 2.0), (1.0, 3.0)], None, false),
-            (&[(1.0, 1.0), (1.0, 9.0), (2.0, 2.0)], None, true),
-            (&[(f64::NAN, 1.0)], None, false),
-            (&[(1.0, -1.0)], None, false),
-            (&[(1.0, 1.0), (1.0, -1.0)], None, false),
-            (&[(inf, f64::NAN)], Some(f64::NAN), false),
-            (&[(inf, f64::NAN)], None, false),
-            (&[], Some(f64::NAN), false),
+        for (buckets, count, converted) in [
+            (&[][..], None, None),
+            (&[], Some(3.0), Some(1)),
+            (&[], Some(0.0), Some(0)),
+            (&[], Some(-1.0), None),
+            (&[(1.0, 1.0), (inf, 2.0)], Some(2.0), Some(2)),
+            (&[(1.0, 1.0), (inf, 2.0)], None, Some(2)),
+            (&[(1.0, 1.0), (inf, 2.0)], Some(3.0), None),
+            (&[(1.0, 1.0)], Some(1.5), Some(2)),
+            (&[(1.0, 1.0)], Some(0.5), None),
+            (&[(1.0, 2.0), (2.0, 1.0)], None, None),
+            (&[(2.0, 2.0), (1.0, 1.0)], None, Some(2)),
+            (&[(2.0, 2.0), (1.0, 3.0)], None, None),
+            (&[(1.0, 1.0), (1.0, 9.0), (2.0, 2.0)], None, Some(2)),
+            (&[(1.0, 0.0), (2.0, 1.0), (3.0, 1.0), (4.0, 1.0), (5.0, 2.0)], None, Some(4)),
+            (&[(1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 1.0), (5.0, 2.0)], None, Some(2)),
+            (&[(1.0, 1.0), (2.0, 1.0), (3.0, 1.5)], None, Some(2)),
+            (&[(f64::NAN, 1.0)], None, None),
+            (&[(1.0, -1.0)], None, None),
+            (&[(1.0, 1.0), (1.0, -1.0)], None, None),
+            (&[(inf, f64::NAN)], Some(f64::NAN), None),
+            (&[(inf, f64::NAN)], None, None),
+            (&[(1.0, f64::NAN)], Some(3.0), Some(2)),
+            (&[], Some(f64::NAN), None),
         ] {
             let mut histogram = ClassicHistogram::default();
             buckets.iter().for_each(|(bound, n)| histogram.add_bucket(*bound, *n));
             if let Some(count) = count {
                 histogram.set_count(count);
             }
-            assert_eq!(histogram.is_convertible(), convertible, "{buckets:?} {count:?}");
+            assert_eq!(histogram.converted_buckets(), converted, "{buckets:?} {count:?}");
         }
     }
 }

@@ -53,7 +53,7 @@ fn read_descriptor(cursor: &mut Cursor<'_>, grammar: &Grammar) -> Result<Entry, 
         return Err(Stop::Bad("HELP, TYPE, UNIT or EOF and single spaces after #"));
     }
     let name = if grammar.quoted_names && cursor.peek()? == b'"' {
-        cursor.quoted(grammar.line_feeds_in_names, "a metric name")?
+        cursor.quoted_name(grammar.line_feeds_in_names, "a metric name")?
     } else {
         cursor.metric_name()?.ok_or(Stop::Bad("a metric name"))?
     };
@@ -76,10 +76,9 @@ fn read_descriptor(cursor: &mut Cursor<'_>, grammar: &Grammar) -> Result<Entry, 
         };
     }
     let metric_type = match text {
-        b"counter" => MetricType::Counter,
         b"histogram" => MetricType::Histogram,
         b"summary" => MetricType::Summary,
-        b"gauge" | b"gaugehistogram" | b"info" | b"stateset" | b"unknown" => MetricType::Other,
+        b"counter" | b"gauge" | b"gaugehistogram" | b"info" | b"stateset" | b"unknown" => MetricType::Other,
         _ => return Err(Stop::Bad("counter, gauge, histogram, gaugehistogram, summary, info, stateset or unknown as type")),
     };
     Ok(Entry::Type { name, metric_type })
@@ -94,13 +93,17 @@ fn read_sample(
 ) -> Result<Entry, Stop> {
     sample.reset();
     let name = cursor.metric_name()?;
+    sample.series_end = cursor.position();
     if let Some(name) = name {
         sample.name = name;
     } else if !grammar.quoted_metric_name || cursor.peek()? != b'{' {
         return Err(Stop::Bad("a metric name"));
     }
-    if cursor.accept(b'{')? && !sample.read_labels(cursor, grammar, name.is_some())? {
-        return Err(Stop::Bad("a metric name before or inside the braces"));
+    if cursor.accept(b'{')? {
+        if !sample.read_labels(cursor, grammar, name.is_some())? {
+            return Err(Stop::Bad("a metric name before or inside the braces"));
+        }
+        sample.series_end = cursor.position();
     }
     let value = spaced_token(cursor, "a space and a value after the series")?;
     sample.set_value(cursor.bytes(value), grammar)?;
@@ -109,6 +112,7 @@ fn read_sample(
         has_exemplar = cursor.accept_word(EXEMPLAR)?;
         if !has_exemplar {
             read_timestamp(cursor)?;
+            sample.timestamped = true;
             has_exemplar = cursor.accept_word(EXEMPLAR)?;
         }
     }

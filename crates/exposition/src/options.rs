@@ -5,6 +5,9 @@ use kvass_relabel::RelabelConfig;
 
 use crate::Format;
 
+/// Finest resolution of a native histogram that Prometheus stores.
+pub const MAX_SCHEMA: i32 = 8;
+
 /// How a scrape is counted: the switches of the job and of the Prometheus that will store it.
 #[derive(Clone, Debug)]
 pub struct CountOptions {
@@ -28,8 +31,16 @@ pub struct CountOptions {
     pub label_value_length_limit: u64,
     /// Samples after relabelling above which the scrape fails; 0 = no limit.
     pub sample_limit: u64,
-    /// Native histograms are scraped, so they count as one series (protobuf only).
+    /// The job's `honor_timestamps`: a repeated series with a timestamp of its own counts against the sample limit.
+    pub honor_timestamps: bool,
+    /// Native histograms are scraped, so they count as one series (protobuf only). Prometheus 2 fails a scrape
+    /// with one where they are not switched on.
     pub native_histograms: bool,
+    /// Buckets of a native histogram above which the scrape fails, unless a coarser resolution has fewer; 0 = no
+    /// limit. Prometheus 2.42 has none.
+    pub native_bucket_limit: u64,
+    /// Finest schema in which native histograms are stored, at most 8; finer ones are made coarser.
+    pub native_max_schema: i32,
     /// Classic buckets are kept beside native histograms.
     pub always_classic: bool,
     /// Classic histograms become one native series each. Prometheus 2 never does that.
@@ -52,7 +63,10 @@ impl Default for CountOptions {
             label_name_length_limit: 0,
             label_value_length_limit: 0,
             sample_limit: 0,
+            honor_timestamps: true,
             native_histograms: false,
+            native_bucket_limit: 0,
+            native_max_schema: MAX_SCHEMA,
             always_classic: false,
             convert_nhcb: false,
             per_metric: false,

@@ -14,6 +14,10 @@ pub(crate) struct Sample {
     pub(crate) labels: Vec<(Span, Span)>,
     /// Zero unless [`Grammar::values`] is set.
     pub(crate) value: f64,
+    /// Where name and labels end.
+    pub(crate) series_end: usize,
+    /// It has a timestamp of its own.
+    pub(crate) timestamped: bool,
     /// All names are bare, hence legal under every validation scheme.
     pub(crate) bare: bool,
 }
@@ -47,6 +51,8 @@ impl Sample {
         self.name = Span::default();
         self.labels.clear();
         self.value = 0.0;
+        self.series_end = 0;
+        self.timestamped = false;
         self.bare = true;
     }
 
@@ -66,7 +72,7 @@ impl Sample {
             let quoted = grammar.quoted_names && cursor.peek()? == b'"';
             let name = if quoted {
                 self.bare = false;
-                cursor.quoted(grammar.line_feeds_in_names, "a label name")?
+                cursor.quoted_name(grammar.line_feeds_in_names, "a label name")?
             } else {
                 cursor.label_name()?.ok_or(Stop::Bad("a label name or a closing brace"))?
             };

@@ -1,4 +1,7 @@
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{Hash, Hasher},
+};
 
 use memchr::memchr;
 
@@ -97,6 +100,14 @@ impl SampleLabels {
         (self.part(*found) == name).then(|| self.part(*value))
     }
 
+    /// The series as Prometheus writes those it made itself.
+    pub(crate) fn written(&self) -> String {
+        let labels: Vec<String> =
+            self.iter().filter(|(name, _)| *name != METRIC_NAME).map(|(name, value)| format!("{name}={value:?}")).collect();
+        let name = self.metric_name();
+        if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
+    }
+
     /// The exposed metric name, empty when there is none.
     pub(crate) fn metric_name(&self) -> &str {
         self.get(METRIC_NAME).unwrap_or_default()
@@ -140,6 +151,12 @@ pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
         rest = &rest[length..];
     }
     (unescaped + rest).into()
+}
+
+impl Hash for SampleLabels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|label| label.hash(state));
+    }
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for SampleLabels {

@@ -73,7 +73,7 @@ fn skip_comment(cursor: &mut Cursor<'_>) -> Result<Entry, Stop> {
 fn read_metadata(cursor: &mut Cursor<'_>, grammar: &Grammar, help: bool) -> Result<Entry, Stop> {
     cursor.skip_blanks();
     let name = if grammar.quoted_names && cursor.peek()? == b'"' {
-        cursor.quoted(grammar.line_feeds_in_names, "a metric name")?
+        cursor.quoted_name(grammar.line_feeds_in_names, "a metric name")?
     } else {
         cursor.metric_name()?.ok_or(Stop::Bad("a metric name after HELP or TYPE"))?
     };
@@ -92,8 +92,7 @@ fn read_metadata(cursor: &mut Cursor<'_>, grammar: &Grammar, help: bool) -> Resu
         return Ok(Entry::Metadata);
     }
     let metric_type = match text {
-        b"counter" => MetricType::Counter,
-        b"gauge" | b"untyped" => MetricType::Other,
+        b"counter" | b"gauge" | b"untyped" => MetricType::Other,
         b"histogram" => MetricType::Histogram,
         b"summary" => MetricType::Summary,
         _ => return Err(Stop::Bad("counter, gauge, histogram, summary or untyped as type")),
@@ -105,6 +104,7 @@ fn read_sample(cursor: &mut Cursor<'_>, grammar: &Grammar, sample: &mut Sample) 
     sample.reset();
     let blanks = cursor.position() > 0;
     let name = cursor.metric_name()?;
+    sample.series_end = cursor.position();
     if let Some(mut name) = name {
         // The name begins where the line does, blanks included.
         name.start = 0;
@@ -114,8 +114,11 @@ fn read_sample(cursor: &mut Cursor<'_>, grammar: &Grammar, sample: &mut Sample) 
     } else if !grammar.quoted_metric_name || cursor.peek()? != b'{' {
         return Err(Stop::Bad("a metric name"));
     }
-    if cursor.accept(b'{')? && !sample.read_labels(cursor, grammar, name.is_some())? {
-        return Err(Stop::Bad("a metric name before or inside the braces"));
+    if cursor.accept(b'{')? {
+        if !sample.read_labels(cursor, grammar, name.is_some())? {
+            return Err(Stop::Bad("a metric name before or inside the braces"));
+        }
+        sample.series_end = cursor.position();
     }
     cursor.skip_blanks();
     let value = cursor.token(|b| matches!(b, b' ' | b'\t' | b'\n' | b'{'))?;
@@ -126,6 +129,7 @@ fn read_sample(cursor: &mut Cursor<'_>, grammar: &Grammar, sample: &mut Sample) 
         if !is_timestamp(cursor.bytes(timestamp)) {
             return Err(Stop::Bad("a timestamp in whole milliseconds or the end of the line after the value"));
         }
+        sample.timestamped = true;
         cursor.skip_blanks();
     }
     cursor.expect(b'\n', "the end of the line after the timestamp")?;

@@ -4,9 +4,6 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// How often groups may nest, in fields nobody knows.
-const MAX_GROUP_DEPTH: usize = 100;
-
 /// One field of a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Field<'a> {
@@ -46,27 +43,36 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// How many variable-length integers a repeated field adds, packed or not.
-    pub(crate) fn varints(&self) -> Result<usize, Malformed> {
+    /// A 32-bit integer in zigzag; what is above is lost, as in Go.
+    pub(crate) fn zigzag32(&self) -> Result<i32, Malformed> {
+        let value = self.varint()? as u32;
+        Ok((value >> 1) as i32 ^ -((value & 1) as i32))
+    }
+
+    /// Calls `visit` with the 64-bit integers in zigzag that a repeated field adds, packed or not.
+    pub(crate) fn zigzags(&self, mut visit: impl FnMut(i64) -> Result<(), Malformed>) -> Result<(), Malformed> {
+        let decoded = |value: u64| (value >> 1) as i64 ^ -((value & 1) as i64);
         match self.value {
-            Value::Varint(_) => Ok(1),
+            Value::Varint(value) => visit(decoded(value)),
             Value::Bytes(mut packed) => {
-                let mut count = 0;
                 while !packed.is_empty() {
-                    varint(&mut packed)?;
-                    count += 1;
+                    visit(decoded(varint(&mut packed)?))?;
                 }
-                Ok(count)
+                Ok(())
             }
             _ => Err(Malformed("variable-length integers")),
         }
     }
 
-    /// How many 64-bit numbers a repeated field adds, packed or not.
-    pub(crate) fn doubles(&self) -> Result<usize, Malformed> {
+    /// Calls `visit` with the 64-bit numbers that a repeated field adds, packed or not.
+    pub(crate) fn doubles(&self, mut visit: impl FnMut(f64) -> Result<(), Malformed>) -> Result<(), Malformed> {
         match self.value {
-            Value::Fixed64(_) => Ok(1),
-            Value::Bytes(packed) if packed.len().is_multiple_of(8) => Ok(packed.len() / 8),
+            Value::Fixed64(bits) => visit(f64::from_bits(bits)),
+            Value::Bytes(packed) => {
+                let (numbers, rest) = packed.as_chunks::<8>();
+                numbers.iter().try_for_each(|bytes| visit(f64::from_le_bytes(*bytes)))?;
+                if rest.is_empty() { Ok(()) } else { Err(Malformed("64-bit numbers")) }
+            }
             _ => Err(Malformed("64-bit numbers")),
         }
     }
@@ -79,7 +85,7 @@ pub(crate) fn for_each_field<'a, E: From<Malformed>>(
 ) -> Result<(), E> {
     while !message.is_empty() {
         let (number, kind) = tag(&mut message)?;
-        visit(Field { number, value: value(&mut message, kind, 0)? })?;
+        visit(Field { number, value: value(&mut message, kind)? })?;
     }
     Ok(())
 }
@@ -95,7 +101,7 @@ fn tag(rest: &mut &[u8]) -> Result<(u32, u8), Malformed> {
     Ok((number, (tag & 7) as u8))
 }
 
-fn value<'a>(rest: &mut &'a [u8], kind: u8, depth: usize) -> Result<Value<'a>, Malformed> {
+fn value<'a>(rest: &mut &'a [u8], kind: u8) -> Result<Value<'a>, Malformed> {
     match kind {
         0 => varint(rest).map(Value::Varint),
         1 => {
@@ -106,16 +112,23 @@ fn value<'a>(rest: &mut &'a [u8], kind: u8, depth: usize) -> Result<Value<'a>, M
             let length = varint(rest)?;
             Ok(Value::Bytes(take(rest, usize::try_from(length).unwrap_or(usize::MAX))?))
         }
-        3 if depth < MAX_GROUP_DEPTH => loop {
-            let (_, kind) = tag(rest)?;
-            if kind == 4 {
-                return Ok(Value::Group);
-            }
-            value(rest, kind, depth + 1)?;
-        },
+        3 => skip_group(rest).map(|()| Value::Group),
         5 => take(rest, 4).map(|_| Value::Fixed32),
         _ => Err(Malformed("a wire type of 0, 1, 2, 3 or 5")),
     }
+}
+
+/// Passes what is behind the beginning of a group, its end included. Nobody looks at field numbers in there.
+fn skip_group(rest: &mut &[u8]) -> Result<(), Malformed> {
+    let mut depth = 1u64;
+    while depth > 0 {
+        match (varint(rest)? & 7) as u8 {
+            3 => depth += 1,
+            4 => depth -= 1,
+            kind => drop(value(rest, kind)?),
+        }
+    }
+    Ok(())
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
@@ -181,8 +194,27 @@ mod tests {
         assert_eq!(fields[0].varint(), Ok(150));
         assert_eq!(fields[1].double(), Ok(1.0));
         assert_eq!(fields[2].bytes(), Ok(&b"hi"[..]));
-        assert_eq!((fields[0].varints(), fields[5].varints(), fields[1].doubles()), (Ok(1), Ok(2), Ok(1)));
-        assert!(fields[3].bytes().is_err() && fields[4].varint().is_err() && fields[5].doubles().is_err());
+        let zigzags = |field: &Field<'_>| {
+            let mut values = Vec::new();
+            field
+                .zigzags(|value| {
+                    values.push(value);
+                    Ok(())
+                })
+                .map(|()| values)
+        };
+        assert_eq!((zigzags(&fields[0]), zigzags(&fields[5])), (Ok(vec![75]), Ok(vec![-1, 75])));
+        assert_eq!(fields[0].zigzag32(), Ok(75));
+        let mut doubles = Vec::new();
+        fields[1]
+            .doubles(|value| {
+                doubles.push(value);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(doubles, [1.0]);
+        assert!(fields[3].bytes().is_err() && fields[4].varint().is_err() && fields[5].doubles(|_| Ok(())).is_err());
+        assert!(zigzags(&fields[1]).is_err() && fields[1].zigzag32().is_err());
     }
 
     #[test]
@@ -195,6 +227,7 @@ mod tests {
             &[0x1a, 5, b'h'],
             &[0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
             &[0x0b, 0x08, 1],
+            &[0x0b, 0x0b, 0x0c],
             &[0x0c],
             &[0x0e],
             &[0x00, 1],

@@ -171,15 +171,6 @@ fn converted_histograms() {
 }
 
 #[test]
-fn conversion_in_openmetrics_consumes_start_timestamps() {
-    let options =
-        CountOptions { format: Format::OpenMetrics, line: PrometheusLine::V3, convert_nhcb: true, ..CountOptions::default() };
-    let body = b"# TYPE c counter\nc_total 1\nc_created 1\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\nh_created 1\n# EOF\n";
-    assert_eq!(verdict(&options, body), Some((3, 3)));
-    assert_eq!(verdict(&CountOptions { convert_nhcb: false, ..options }, body), Some((6, 6)));
-}
-
-#[test]
 fn converted_histograms_are_relabelled_under_their_base_name() {
     let options = CountOptions {
         line: PrometheusLine::V3,

@@ -46,9 +46,9 @@ fn histogram(bounds: &[f64], rest: &[u8]) -> Vec<u8> {
     bytes(7, &[int(1, 1), double(2, 1.0), buckets, rest.to_vec()].concat())
 }
 
-/// An empty span: native, without observations.
+/// An empty span: native. All observations are NaN, as there are no buckets.
 fn native() -> Vec<u8> {
-    bytes(12, &int(1, 0))
+    [bytes(12, &int(1, 0)), double(2, f64::NAN)].concat()
 }
 
 fn options() -> CountOptions {
@@ -88,7 +88,7 @@ fn summaries() {
 #[test]
 fn histograms() {
     let inf = f64::INFINITY;
-    let zero = double(6, 0.001);
+    let zero = [double(6, 0.001), double(2, f64::NAN)].concat();
     for (histogram, series) in [
         (histogram(&[1.0, inf], &[]), [4, 4, 4, 1, 5]),
         (histogram(&[1.0], &[]), [4, 4, 4, 1, 5]),
@@ -176,9 +176,9 @@ fn refused_messages() {
 fn native_buckets_must_fit_their_spans() {
     let span = |length| bytes(12, &[int(1, 0), int(2, length)].concat());
     for (rest, fits) in [
-        ([span(2), bytes(13, &[2, 2])].concat(), true),
-        ([span(2), int(13, 2), int(13, 2)].concat(), true),
-        ([span(1), span(1), bytes(13, &[2, 2])].concat(), true),
+        ([span(2), bytes(13, &[2, 1])].concat(), true),
+        ([span(2), int(13, 2), int(13, 1)].concat(), true),
+        ([span(1), span(1), bytes(13, &[2, 1])].concat(), true),
         ([span(2), bytes(13, &[2])].concat(), false),
         (bytes(9, &int(2, 1)), false),
         ([double(4, 1.0), span(1), bytes(14, &[0; 8])].concat(), true),

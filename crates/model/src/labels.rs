@@ -1,4 +1,11 @@
-use std::{fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{Arc, LazyLock},
+};
+
+use crate::{names, texts::Texts};
 
 /// Prefix under which a label whose name Prometheus 2 does not accept travels to a shard; the injected
 /// configuration strips it again.
@@ -19,34 +26,82 @@ pub fn is_legacy_metric_name(name: &str) -> bool {
 
 /// An immutable label set: names unique and sorted bytewise, no empty values (an empty value and an
 /// absent label are the same thing in Prometheus). Cloning copies a pointer.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Arc<Vec<(String, String)>>);
+///
+/// Made for hundreds of thousands of similar sets: those with the same names have one list of them, and the
+/// values are one text.
+#[derive(Clone)]
+pub struct Labels(Arc<Inner>);
+
+struct Inner {
+    names: Arc<Texts>,
+    values: Texts,
+}
 
 impl Labels {
     /// The value of `name`, if the label is present.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let index = self.0.binary_search_by(|(n, _)| n.as_str().cmp(name)).ok()?;
-        Some(&self.0[index].1)
+        self.0.names.position(name).map(|index| self.0.values.get(index))
     }
 
     /// Name and value pairs in name order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + DoubleEndedIterator + Clone {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+        (0..self.len()).map(|index| (self.0.names.get(index), self.0.values.get(index)))
     }
 
     /// Number of labels.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.names.len()
     }
 
     /// Whether there is no label at all.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// The labels for which `keep` holds of the name.
     pub fn filter(&self, mut keep: impl FnMut(&str) -> bool) -> Labels {
-        Labels(Arc::new(self.0.iter().filter(|(n, _)| keep(n)).cloned().collect()))
+        let kept: Vec<(&str, &str)> = self.iter().filter(|(name, _)| keep(name)).collect();
+        Labels::of(kept.iter().copied())
+    }
+
+    /// The set of these labels, which are sorted and unique and have values.
+    fn of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Labels {
+        let names = names::shared(Texts::of(labels.clone().map(|(name, _)| name)));
+        Labels(Arc::new(Inner { names, values: Texts::of(labels.map(|(_, value)| value)) }))
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        static NONE: LazyLock<Labels> = LazyLock::new(|| Labels::of(std::iter::empty()));
+        NONE.clone()
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.names == other.0.names && self.0.values == other.0.values
+    }
+}
+
+impl Eq for Labels {}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.names.hash(state);
+        self.0.values.hash(state);
     }
 }
 
@@ -141,7 +196,7 @@ impl LabelsBuilder {
     }
 
     /// Name and value pairs in name order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         self.labels().iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
@@ -161,9 +216,8 @@ impl LabelsBuilder {
     }
 
     /// The finished label set.
-    pub fn build(mut self) -> Labels {
-        self.slots.truncate(self.len);
-        Labels(Arc::new(self.slots))
+    pub fn build(self) -> Labels {
+        Labels::of(self.iter())
     }
 
     fn labels(&self) -> &[(String, String)] {
@@ -217,7 +271,8 @@ impl fmt::Debug for LabelsBuilder {
 
 impl From<&Labels> for LabelsBuilder {
     fn from(labels: &Labels) -> Self {
-        LabelsBuilder { slots: labels.0.as_ref().clone(), len: labels.len() }
+        let slots = labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        LabelsBuilder { slots, len: labels.len() }
     }
 }
 
@@ -242,6 +297,31 @@ mod tests {
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
         assert_eq!(labels.get("c"), None);
         assert_eq!(labels.to_string(), r#"{a="2", b="3"}"#);
+    }
+
+    #[test]
+    fn equal_names_are_there_once() {
+        let [one, other] = ["1", "2"].map(|value| Labels::from([("a", value), ("b", value)]));
+        assert!(Arc::ptr_eq(&one.0.names, &other.0.names) && one != other);
+        // Equal texts that are divided differently are different labels.
+        assert_ne!(Labels::from([("ab", "1"), ("c", "2")]), Labels::from([("a", "1"), ("bc", "2")]));
+        assert_ne!(Labels::from([("a", "12"), ("b", "3")]), Labels::from([("a", "1"), ("b", "23")]));
+        assert_eq!(one.filter(|name| name == "b"), Labels::from([("b", "1")]));
+        assert_eq!(one.filter(|_| false), Labels::default());
+        assert_eq!(one.iter().rev().collect::<Vec<_>>(), [("b", "1"), ("a", "1")]);
+        assert_eq!(one.get("bb").or(one.get("")), None);
+    }
+
+    #[test]
+    fn ordered_by_pairs() {
+        let sets = [vec![], vec![("a", "1")], vec![("a", "1"), ("b", "0")], vec![("a", "10")], vec![("aa", "0")]];
+        let mut labels: Vec<Labels> = sets.iter().map(|set| set.iter().copied().collect()).collect();
+        let expected = labels.clone();
+        labels.reverse();
+        labels.sort();
+        assert_eq!(labels, expected);
+        let hashes: std::collections::HashSet<Labels> = labels.into_iter().chain(expected).collect();
+        assert_eq!(hashes.len(), 5);
     }
 
     #[test]

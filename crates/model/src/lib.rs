@@ -6,8 +6,10 @@
 mod duration;
 mod hash;
 mod labels;
+mod names;
 mod status;
 mod target;
+mod texts;
 mod url;
 
 pub use duration::{DurationError, format_prometheus_duration, parse_go_duration, parse_prometheus_duration};

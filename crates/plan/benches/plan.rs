@@ -44,6 +44,7 @@ fn replica(home: impl Fn(u64) -> Option<u32>) -> Snapshot {
         scalable: true,
         settled: true,
         transfers: BTreeMap::new(),
+        departed: BTreeMap::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Empties shards at the end, so that they can be removed once they have been idle long enough.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use kvass_model::{SeriesCount, TargetHash};
 
@@ -10,7 +10,11 @@ use crate::{
     working::{Shard, Working, outgoing},
 };
 
-/// Moves everything off the last shards, if all of it fits on the shards before them.
+/// How long a drain leaves room for a target that is gone, but never longer than the idle time: what is replaced, one by
+/// one or all at once, usually comes back within it, and a drain into its place would have to be undone.
+pub const ROOM_KEPT: Duration = Duration::from_secs(300);
+
+/// Moves everything off the last shards, if all of it fits on the shards before them, beside what has just gone.
 ///
 /// Nothing is moved unless the whole shard can be emptied: half of a drain only costs moves. Nothing is
 /// moved either while the replica is not calm (something lacks room or a home, another move is under
@@ -65,14 +69,14 @@ fn at_most(working: &Working<'_>, tail: &[u32]) -> usize {
     (1..=tail.len()).take_while(|emptied| feasible(*emptied) || tail[..*emptied].iter().any(oversized)).last().unwrap_or(0)
 }
 
-/// A place for every target of the emptied shards on a lower one, or None.
+/// A place for every target of the emptied shards on a lower one, beside those that have just gone, or None.
 fn moves(working: &Working<'_>, emptied: &[u32]) -> Option<Vec<(TargetHash, u32, u32)>> {
     let first = *emptied.last()?;
     let kept = working.shards.range(..first).filter(|(_, shard)| shard.changeable && !shard.full_head);
     let mut open: Vec<(u32, Room)> = kept.map(|(ordinal, shard)| (*ordinal, shard.room())).collect();
-    let mut home: BTreeMap<TargetHash, u32> = BTreeMap::new();
+    let mut home: BTreeMap<TargetHash, Option<u32>> = just_gone(working).map(|target| (target, None)).collect();
     for ordinal in emptied {
-        home.extend(working.shards.get(ordinal)?.targets.keys().map(|target| (*target, *ordinal)));
+        home.extend(working.shards.get(ordinal)?.targets.keys().map(|target| (*target, Some(*ordinal))));
     }
     let mut targets: Vec<TargetHash> = home.keys().copied().collect();
     working.largest_first(&mut targets);
@@ -81,9 +85,19 @@ fn moves(working: &Working<'_>, emptied: &[u32]) -> Option<Vec<(TargetHash, u32,
         let count = working.sizes.count(target);
         let (to, room) = open.iter_mut().find(|(_, room)| room.takes(count, working.limits, working.limits.scale_in))?;
         room.add(count);
-        moves.push((target, *home.get(&target)?, *to));
+        if let Some(from) = *home.get(&target)? {
+            moves.push((target, from, *to));
+        }
     }
     Some(moves)
+}
+
+/// The targets that went a moment ago.
+fn just_gone(working: &Working<'_>) -> impl Iterator<Item = TargetHash> {
+    let kept = ROOM_KEPT.min(working.limits.max_idle);
+    let departed = working.snapshot.departed.iter();
+    let gone = departed.filter(|(target, _)| !working.snapshot.targets.contains_key(target));
+    gone.filter(move |(_, gone)| working.elapsed(gone.at) < kept).map(|(target, _)| *target)
 }
 
 #[cfg(test)]
@@ -115,6 +129,7 @@ mod tests {
             scalable: true,
             settled: true,
             transfers: [(TargetHash(2), Transfer { from, to, since: earlier, ended: Some(earlier) })].into(),
+            departed: BTreeMap::new(),
         };
         let limits = Limits { max_series: Some(100), max_idle: Duration::from_secs(60), ..Limits::default() };
         plan(&snapshot, &limits).decisions.len()

@@ -116,6 +116,7 @@ mod tests {
             scalable: true,
             settled: true,
             transfers: [(TARGET, Transfer { from: 0, to: 1, since, ended: None })].into(),
+            departed: [].into(),
         }
     }
 

@@ -25,10 +25,11 @@ mod working;
 
 pub use check::violations;
 pub use decision::{Barrier, Decision, MoveReason, ScaleReason, UnassignedReason};
+pub use drain::ROOM_KEPT;
 pub use hand_over::REST_AFTER_MOVE;
 pub use limits::Limits;
 pub use outcome::{Plan, PlannedShard, PlannedTarget};
-pub use snapshot::{Access, ShardView, Snapshot, TargetView, Transfer};
+pub use snapshot::{Access, Departed, ShardView, Snapshot, TargetView, Transfer};
 
 /// Computes what should be done now.
 ///

@@ -6,7 +6,7 @@ use kvass_model::{Health, SeriesCount, TargetHash};
 
 use crate::{Access, Limits, Snapshot};
 
-/// Best known size of every target that is active or held by a shard.
+/// Best known size of every target that is active, held by a shard, or went a moment ago.
 pub(crate) struct Sizes {
     known: BTreeMap<TargetHash, SeriesCount>,
     estimated: BTreeMap<TargetHash, SeriesCount>,
@@ -15,7 +15,8 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) fn of(snapshot: &Snapshot, limits: &Limits) -> Sizes {
         let mut known: BTreeMap<TargetHash, SeriesCount> =
-            snapshot.targets.iter().filter_map(|(hash, view)| Some((*hash, view.count?))).collect();
+            snapshot.departed.iter().map(|(hash, departed)| (*hash, departed.count)).collect();
+        known.extend(snapshot.targets.iter().filter_map(|(hash, view)| Some((*hash, view.count?))));
         for shard in snapshot.shards.values().filter(|shard| shard.access != Access::Lost) {
             for (hash, status) in &shard.targets {
                 let measured = snapshot.targets.get(hash).is_some_and(|view| view.count.is_some());

@@ -29,6 +29,9 @@ pub struct Snapshot {
     pub settled: bool,
     /// [`Plan::transfers`](crate::Plan::transfers) of the previous plan; empty after a restart.
     pub transfers: BTreeMap<TargetHash, Transfer>,
+    /// Targets that were on shards and are not active any more, those of the last
+    /// [`ROOM_KEPT`](crate::ROOM_KEPT) at least; empty after a restart.
+    pub departed: BTreeMap<TargetHash, Departed>,
 }
 
 /// An active target.
@@ -82,6 +85,15 @@ pub enum Access {
     Pending,
     /// Unreachable beyond the grace: its targets may be placed elsewhere, its room is not counted.
     Lost,
+}
+
+/// A target that is not active any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed {
+    /// Best known size.
+    pub count: SeriesCount,
+    /// When it was seen to be gone.
+    pub at: Timestamp,
 }
 
 /// A hand-over the planner remembers from one plan to the next.

@@ -10,7 +10,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash, TargetState};
 use kvass_plan::{
-    Access, Barrier, Decision, Limits, Plan, ShardView, Snapshot, TargetView, Transfer, UnassignedReason, plan, violations,
+    Access, Barrier, Decision, Departed, Limits, MoveReason, Plan, ROOM_KEPT, ShardView, Snapshot, TargetView, Transfer,
+    UnassignedReason, plan, violations,
 };
 use proptest::{collection::btree_map, option, prelude::*, sample::select};
 
@@ -78,6 +79,37 @@ fn shard() -> impl Strategy<Value = ShardView> {
     )
 }
 
+fn departed() -> impl Strategy<Value = Departed> {
+    let at = (NOW - 400..NOW).prop_map(|seconds| Timestamp::from_second(seconds).unwrap());
+    (count(), at).prop_map(|(count, at)| Departed { count, at })
+}
+
+/// A replica with some room, where every target is scraped and nothing is under way. No target is larger than what a
+/// drain may fill.
+fn at_rest() -> impl Strategy<Value = Snapshot> {
+    let lists = prop::collection::vec(prop::collection::vec(0..40u64, 0..4), 2..5);
+    let gone = btree_map((100..120u64).prop_map(TargetHash), departed(), 0..4);
+    (lists, gone).prop_map(|(lists, departed)| {
+        let mut snapshot =
+            Snapshot { now: Timestamp::from_second(NOW).unwrap(), scalable: true, settled: true, ..Snapshot::default() };
+        snapshot.departed = departed.into_iter().filter(|(_, gone)| gone.count.series <= 80).collect();
+        snapshot.scale = lists.len() as u32;
+        let mut hashes = (0..).map(TargetHash);
+        for (ordinal, list) in (0..).zip(lists) {
+            let mut shard = ShardView { access: Access::Changeable, ..ShardView::default() };
+            for (hash, series) in hashes.by_ref().zip(list) {
+                let count = SeriesCount { series, total: series };
+                let interval = Duration::from_secs(15);
+                snapshot.targets.insert(hash, TargetView { job: "j".into(), count: Some(count), attempted: true, interval });
+                let status = ScrapeStatus { health: Health::Up, count, scrape_times: 9, ..ScrapeStatus::default() };
+                shard.targets.insert(hash, status);
+            }
+            snapshot.shards.insert(ordinal, shard);
+        }
+        snapshot
+    })
+}
+
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let transfer = (0..5u32, 0..5u32, time(), option::weighted(0.3, time())).prop_map(|(from, to, since, ended)| Transfer {
         from,
@@ -86,8 +118,10 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
         ended,
     });
     let flags = (prop::bool::weighted(0.8), prop::bool::weighted(0.9));
-    (btree_map(hash(), target(), 0..16), btree_map(0..5u32, shard(), 0..5), 0..7u32, flags, btree_map(hash(), transfer, 0..4))
-        .prop_map(|(targets, shards, scale, (scalable, settled), transfers)| Snapshot {
+    let departed = departed();
+    let memory = (btree_map(hash(), transfer, 0..4), btree_map(hash(), departed, 0..3));
+    (btree_map(hash(), target(), 0..16), btree_map(0..5u32, shard(), 0..5), 0..7u32, flags, memory).prop_map(
+        |(targets, shards, scale, (scalable, settled), (transfers, departed))| Snapshot {
             now: Timestamp::from_second(NOW).unwrap(),
             targets,
             shards,
@@ -95,7 +129,9 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             scalable,
             settled,
             transfers,
-        })
+            departed,
+        },
+    )
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -242,6 +278,23 @@ proptest! {
         let due = |ordinal: u32| !snapshot.shards[&ordinal].samples_pending || idle(ordinal) > limits.max_idle + limits.upload_deadline;
         let expected = (free.scale..snapshot.scale).rev().take_while(|ordinal| due(*ordinal)).count();
         prop_assert_eq!(snapshot.scale.saturating_sub(waits.scale) as usize, expected);
+    }
+
+    /// A drain leaves room for what has just gone.
+    #[test]
+    fn what_comes_back_finds_its_room(snapshot in at_rest()) {
+        let limits = Limits { max_series: Some(100), max_idle: Duration::from_secs(600), ..Limits::default() };
+        let plan = plan(&snapshot, &limits);
+        let emptied = plan.decisions.iter().filter_map(|decision| match decision {
+            Decision::MoveStarted { from, why: MoveReason::Drain, .. } => Some(*from),
+            _ => None,
+        });
+        if let Some(first) = emptied.min() {
+            let room: u64 = plan.shards.range(..first).map(|(_, shard)| 80u64.saturating_sub(shard.load.series)).sum();
+            let kept = snapshot.now - jiff::SignedDuration::try_from(ROOM_KEPT).unwrap();
+            let gone: u64 = snapshot.departed.values().filter(|gone| gone.at > kept).map(|gone| gone.count.series).sum();
+            prop_assert!(gone <= room, "{} series have gone, {} are free after {:?}", gone, room, plan.decisions);
+        }
     }
 
     /// Loads of changeable shards never exceed what was there or the limit, and reports are consistent.

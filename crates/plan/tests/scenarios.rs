@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash, TargetState};
-use kvass_plan::{Access, Limits, Plan, ShardView, Snapshot, TargetView, plan, violations};
+use kvass_plan::{Access, Departed, Limits, Plan, ShardView, Snapshot, TargetView, plan, violations};
 
 /// Far from anything else that is a number in a text, so that texts can be searched for it.
 const FIRST_HASH: u64 = 7_000_000_000;
@@ -118,7 +118,9 @@ impl World {
             }
             "gone" => {
                 let hash = self.hash(first?);
-                self.snapshot.targets.remove(&hash)?;
+                let view = self.snapshot.targets.remove(&hash)?;
+                let departed = Departed { count: view.count.unwrap_or_default(), at: self.snapshot.now };
+                self.snapshot.departed.insert(hash, departed);
             }
             "wait" => self.wait(first?.parse().ok()?),
             "up" => self.up(),

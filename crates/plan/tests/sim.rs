@@ -14,7 +14,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash, TargetState};
-use kvass_plan::{Access, Decision, Limits, Plan, ShardView, Snapshot, TargetView, Transfer, UnassignedReason, plan};
+use kvass_plan::{Access, Decision, Departed, Limits, Plan, ShardView, Snapshot, TargetView, Transfer, UnassignedReason, plan};
 
 const TICK: Duration = Duration::from_secs(15);
 const LIMIT: u64 = 10_000;
@@ -121,6 +121,7 @@ struct Memory {
     sizes: BTreeMap<TargetHash, SeriesCount>,
     attempted: BTreeSet<TargetHash>,
     transfers: BTreeMap<TargetHash, Transfer>,
+    departed: BTreeMap<TargetHash, Departed>,
 }
 
 struct World {
@@ -194,7 +195,9 @@ impl World {
         if self.rng.one_in(15)
             && let Some(hash) = self.any_exporter()
         {
-            self.exporters.remove(&hash);
+            let size = self.exporters.remove(&hash).unwrap().size;
+            let at = self.now();
+            self.memory.departed.insert(hash, Departed { count: size, at });
         }
         if self.rng.one_in(6)
             && let Some(hash) = self.any_exporter()
@@ -337,6 +340,7 @@ impl World {
             snapshot.targets.insert(*hash, view);
         }
         snapshot.transfers = self.memory.transfers.clone();
+        snapshot.departed = self.memory.departed.clone();
         snapshot
     }
 

@@ -1,10 +1,11 @@
 use std::{borrow::Cow, num::NonZeroU64};
 
-use kvass_model::LabelsBuilder;
+use kvass_model::{LabelsBuilder, PrometheusLine};
 use md5::{Digest, Md5};
 
 use crate::{
     case_mapping::{lowercase, uppercase},
+    order::Order,
     regex::{GoRegex, Groups},
     rule::NameScheme,
     template::Template,
@@ -35,8 +36,11 @@ pub(crate) struct Replace {
     pub(crate) source: Source,
     pub(crate) regex: GoRegex,
     pub(crate) target: Template,
+    /// The target as written.
+    pub(crate) target_label: String,
     pub(crate) replacement: Template,
     pub(crate) scheme: NameScheme,
+    pub(crate) line: PrometheusLine,
 }
 
 /// Labels whose values an action looks at.
@@ -51,6 +55,7 @@ pub(crate) struct Scratch {
     joined: String,
     name: String,
     value: String,
+    pub(crate) order: Order,
 }
 
 impl Source {
@@ -92,24 +97,24 @@ impl Filter {
 impl Action {
     /// Applies the action; `false` means dropped.
     pub(crate) fn apply(&self, labels: &mut LabelsBuilder, scratch: &mut Scratch) -> bool {
-        let buffer = &mut scratch.joined;
+        let Scratch { joined, order, .. } = scratch;
         match self {
-            Action::Filter(filter) => return filter.keeps(|name| labels.get(name).unwrap_or_default().into(), buffer),
+            Action::Filter(filter) => return filter.keeps(|name| labels.get(name).unwrap_or_default().into(), joined),
             Action::Replace(replace) => replace.apply(labels, scratch),
             Action::HashMod { source, modulus, target } => {
-                let hash = hash(&source.value(labels, buffer)) % modulus.get();
-                labels.set(target, &hash.to_string());
+                let hash = hash(&source.value(labels, joined)) % modulus.get();
+                order.set(labels, target, &hash.to_string());
             }
-            Action::LabelMap { regex, replacement } => map_names(regex, replacement, labels),
-            Action::LabelDrop { regex } => labels.retain(|name| !regex.is_match(name)),
-            Action::LabelKeep { regex } => labels.retain(|name| regex.is_match(name)),
+            Action::LabelMap { regex, replacement } => map_names(regex, replacement, labels, order),
+            Action::LabelDrop { regex } => order.retain(labels, |name| !regex.is_match(name)),
+            Action::LabelKeep { regex } => order.retain(labels, |name| regex.is_match(name)),
             Action::Lowercase { source, target } => {
-                let value = lowercase(&source.value(labels, buffer));
-                labels.set(target, &value);
+                let value = lowercase(&source.value(labels, joined));
+                order.set(labels, target, &value);
             }
             Action::Uppercase { source, target } => {
-                let value = uppercase(&source.value(labels, buffer));
-                labels.set(target, &value);
+                let value = uppercase(&source.value(labels, joined));
+                order.set(labels, target, &value);
             }
         }
         true
@@ -128,9 +133,13 @@ impl Replace {
                 (name, expanded(&self.replacement, &groups, &mut scratch.value))
             }
         };
-        // A template may yield any text; Prometheus leaves the labels alone if that is no name.
-        if self.scheme.allows(name) {
-            labels.set(name, value);
+        let is_legal = self.scheme.allows(name);
+        if self.line == PrometheusLine::V2 && (value.is_empty() || !is_legal) {
+            // It removes the label that is called like the template: none, if there is a reference in it.
+            scratch.order.set(labels, &self.target_label, "");
+        } else if is_legal {
+            // A template may yield any text; Prometheus leaves the labels alone if that is no name.
+            scratch.order.set(labels, name, value);
         }
     }
 }
@@ -143,13 +152,12 @@ fn expanded<'a>(template: &'a Template, groups: &Groups<'_>, buffer: &'a mut Str
     })
 }
 
-/// Copies labels under new names. Names are visited in order and the last of equal new names wins, as in 2.42;
-/// later versions visit target labels in random order. The new names are not checked, as in Prometheus.
-fn map_names(regex: &GoRegex, replacement: &Template, labels: &mut LabelsBuilder) {
+/// Copies labels under new names, the last of equal new names wins. The new names are not checked, as in Prometheus.
+fn map_names(regex: &GoRegex, replacement: &Template, labels: &mut LabelsBuilder, order: &mut Order) {
     let renamed = |(name, value): (&str, &str)| Some((regex.replace_all(name, replacement)?, value.to_owned()));
-    let copies: Vec<(String, String)> = labels.iter().filter_map(renamed).collect();
+    let copies: Vec<(String, String)> = order.visit(labels).filter_map(renamed).collect();
     for (name, value) in copies {
-        labels.set(&name, &value);
+        order.set(labels, &name, &value);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod action;
 mod case_mapping;
+mod order;
 mod regex;
 mod rule;
 mod template;
@@ -17,7 +18,7 @@ use kvass_model::{LabelsBuilder, PrometheusLine};
 
 use self::action::{Action, Scratch};
 pub use self::{
-    regex::{GoRegex, RegexError},
+    regex::{GoRegex, Groups, RegexError},
     rule::{NameScheme, Rule, RuleError},
     trace::{Step, trace},
 };
@@ -50,6 +51,11 @@ impl RelabelConfig {
     pub fn rule(&self) -> &Rule {
         &self.0.rule
     }
+
+    /// Whether the order in which labels were set matters.
+    fn asks_order(&self) -> bool {
+        self.0.line == PrometheusLine::V3 && matches!(self.0.action, Action::LabelMap { .. })
+    }
 }
 
 impl PartialEq for RelabelConfig {
@@ -68,13 +74,42 @@ impl fmt::Debug for RelabelConfig {
     }
 }
 
-/// Applies `rules` in order; `false` means dropped (the builder is then unspecified).
+/// Applies `rules` in order to the labels of a target; `false` means dropped (the builder is then unspecified).
 ///
 /// Rules that do not match allocate nothing, but for joining the values of several source labels, which all
 /// rules of a call do in one buffer.
 pub fn process(rules: &[RelabelConfig], labels: &mut LabelsBuilder) -> bool {
+    apply(rules, labels, &mut Scratch::of_target(rules))
+}
+
+/// The same for the labels of a series. `set` has the names of those that were set on top of the exposed ones, in that order:
+/// where a `labelmap` gives two labels the same name, the later wins in Prometheus 3.
+pub fn process_series<'n, N: Iterator<Item = &'n str>>(
+    rules: &[RelabelConfig],
+    labels: &mut LabelsBuilder,
+    set: impl FnOnce() -> N,
+) -> bool {
     let mut scratch = Scratch::default();
-    rules.iter().all(|config| config.0.action.apply(labels, &mut scratch))
+    if rules.iter().any(RelabelConfig::asks_order) {
+        scratch.order.keep_of_series(set());
+    }
+    apply(rules, labels, &mut scratch)
+}
+
+impl Scratch {
+    /// For the labels of a target.
+    fn of_target(rules: &[RelabelConfig]) -> Scratch {
+        let mut scratch = Scratch::default();
+        // As long as nothing was set, labelmap takes all in name order.
+        if rules.iter().skip(1).any(RelabelConfig::asks_order) {
+            scratch.order.keep_of_target();
+        }
+        scratch
+    }
+}
+
+fn apply(rules: &[RelabelConfig], labels: &mut LabelsBuilder, scratch: &mut Scratch) -> bool {
+    rules.iter().all(|config| config.0.action.apply(labels, scratch))
 }
 
 /// What [`process`] would answer about labels that are in no builder: `value` has their values, empty for absent

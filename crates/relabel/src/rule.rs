@@ -142,18 +142,19 @@ impl Rule {
         let action = self.action.as_deref().map(str::to_lowercase);
         match action.as_deref().unwrap_or("replace") {
             "replace" => {
-                let target = Template::new(self.target_template(scheme)?, regex.group_names());
-                Ok(Action::Replace(Replace { source, regex, target, replacement, scheme }))
+                let target_label = self.target_template(scheme)?.to_owned();
+                let target = Template::new(&target_label, regex.group_names());
+                Ok(Action::Replace(Replace { source, regex, target, target_label, replacement, scheme, line }))
             }
             "keep" => Ok(Action::Filter(Filter::Keep { source, regex })),
             "drop" => Ok(Action::Filter(Filter::Drop { source, regex })),
             "keepequal" => {
-                let target = self.target(scheme)?;
+                let target = self.literal_target(line, scheme)?;
                 self.refuse(&[REGEX, MODULUS, SEPARATOR, REPLACEMENT])?;
                 Ok(Action::Filter(Filter::KeepEqual { source, target }))
             }
             "dropequal" => {
-                let target = self.target(scheme)?;
+                let target = self.literal_target(line, scheme)?;
                 self.refuse(&[REGEX, MODULUS, SEPARATOR, REPLACEMENT])?;
                 Ok(Action::Filter(Filter::DropEqual { source, target }))
             }
@@ -173,12 +174,12 @@ impl Rule {
                 Ok(Action::LabelKeep { regex })
             }
             "lowercase" => {
-                let target = self.target(scheme)?;
+                let target = self.literal_target(line, scheme)?;
                 self.refuse(&[REPLACEMENT])?;
                 Ok(Action::Lowercase { source, target })
             }
             "uppercase" => {
-                let target = self.target(scheme)?;
+                let target = self.literal_target(line, scheme)?;
                 self.refuse(&[REPLACEMENT])?;
                 Ok(Action::Uppercase { source, target })
             }
@@ -210,6 +211,14 @@ impl Rule {
     fn target(&self, scheme: NameScheme) -> Result<String, RuleError> {
         let target = self.required_target()?;
         if scheme.allows(target) { Ok(target.to_owned()) } else { Err(self.target_error(scheme, "a label name")) }
+    }
+
+    /// The same for actions of which Prometheus 2 checks the target as if it were a template, and then takes it literally.
+    fn literal_target(&self, line: PrometheusLine, scheme: NameScheme) -> Result<String, RuleError> {
+        match line {
+            PrometheusLine::V2 => self.target_template(scheme).map(str::to_owned),
+            PrometheusLine::V3 => self.target(scheme),
+        }
     }
 
     /// The target label of `replace`, which is a template if there is a `$` in it.

@@ -1,6 +1,6 @@
 //! What each rule did, in words, for those who wonder why a target looks as it does.
 
-use kvass_model::{Labels, LabelsBuilder};
+use kvass_model::{Labels, LabelsBuilder, PrometheusLine};
 
 use crate::{
     RelabelConfig,
@@ -24,7 +24,7 @@ pub struct Step {
 /// Applies `rules` as [`process`](crate::process) does and tells of each what it did. One step per rule, those behind one
 /// that drops included.
 pub fn trace(rules: &[RelabelConfig], labels: &Labels) -> Vec<Step> {
-    let mut scratch = Scratch::default();
+    let mut scratch = Scratch::of_target(rules);
     let mut builder = LabelsBuilder::from(labels);
     let mut dropped_by = None;
     let step = |(index, config): (usize, &RelabelConfig)| {
@@ -86,8 +86,11 @@ impl Replace {
         self.target.expand(&mut name, |index| groups.get(index));
         self.replacement.expand(&mut value, |index| groups.get(index));
         let matched = matched(&self.source, &self.regex, true, labels);
+        let removes = self.line == PrometheusLine::V3 || name == self.target_label;
         if !self.scheme.allows(&name) {
             format!("nothing: {matched}, but {name:?} is no label name")
+        } else if value.is_empty() && !removes {
+            format!("nothing: {matched}, but an empty replacement does not remove what a template names in Prometheus 2")
         } else if value.is_empty() {
             format!("{name} is removed, as the replacement is empty: {matched}")
         } else {
@@ -130,8 +133,6 @@ fn matching(regex: &GoRegex, wanted: bool, labels: &LabelsBuilder) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kvass_model::PrometheusLine;
-
     use super::*;
     use crate::{NameScheme, Rule};
 

@@ -4,7 +4,7 @@
 
 use Outcome::{Dropped, Refused, Set};
 use kvass_model::{LabelsBuilder, PrometheusLine};
-use kvass_relabel::{NameScheme, RelabelConfig, Rule, foresee, process};
+use kvass_relabel::{NameScheme, RelabelConfig, Rule, foresee, process, process_series};
 
 /// Result of applying rules.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -214,6 +214,54 @@ fn names() {
     check(49, action("labeldrop").regex("__meta.*|b"), input, Set(&[("__meta_x", ""), ("b", "")]));
     let input = &[("__name__", "1"), ("b", "2"), ("bb", "3")];
     check(50, action("labelkeep").regex("__name__|b"), input, Set(&[("bb", "")]));
+}
+
+#[test]
+fn the_last_of_equal_new_names_wins() {
+    let map = action("labelmap").regex("[ab]_(.*)");
+    let add = action("replace").target("a_n").with("added");
+    let input = &[("b_n", "old")];
+    let set = |n| Set(if n { &[("a_n", "added"), ("n", "added")] } else { &[("a_n", "added"), ("n", "old")] });
+    // What a rule added is visited last in 3, by name in 2.
+    check_lines(71, &[add.clone(), map.clone()], input, set(true), set(false));
+    // It is not last for having another value, but for having been absent.
+    let input = &[("a_n", "old"), ("b_n", "old")];
+    check_lines(72, &[add.clone(), map.clone()], input, set(false), set(false));
+    let without = action("labeldrop").regex("a_.*");
+    check_lines(73, &[without, add, map], input, set(true), set(false));
+}
+
+#[test]
+fn targets_of_series_labels_come_last() {
+    let map = RelabelConfig::new(action("labelmap").regex("[ab]_(.*)").0, PrometheusLine::V3, NameScheme::Utf8).unwrap();
+    let replace = action("replace").target("a_n").with("new");
+    let replace = RelabelConfig::new(replace.0, PrometheusLine::V3, NameScheme::Utf8).unwrap();
+    let result = |rules: &[&RelabelConfig], set: &[&str]| {
+        let rules: Vec<_> = rules.iter().copied().cloned().collect();
+        let mut labels: LabelsBuilder = [("a_n", "a"), ("b_n", "b")].into_iter().collect();
+        assert!(process_series(&rules, &mut labels, || set.iter().copied()));
+        labels.get("n").unwrap().to_owned()
+    };
+    assert_eq!(result(&[&map], &[]), "b");
+    assert_eq!(result(&[&map], &["a_n"]), "a");
+    assert_eq!(result(&[&map], &["b_n", "a_n"]), "a");
+    assert_eq!(result(&[&map], &["a_n", "b_n"]), "b");
+    // An exposed label that a rule overwrites comes last, one that was set on top keeps its place.
+    assert_eq!(result(&[&replace, &map], &[]), "new");
+    assert_eq!(result(&[&replace, &map], &["a_n", "b_n"]), "b");
+}
+
+#[test]
+fn templates_of_targets_in_prometheus_2() {
+    // An empty value removes the label that is called like the template, not the one it expands to.
+    let remove = copy(&["a"]).target("${1}").with("");
+    check_lines(74, &[remove], &[("a", "b"), ("b", "1")], Set(&[("b", "")]), UNCHANGED);
+    let literal = action("lowercase").source(&["a"]).target("$1");
+    check_scheme(75, std::slice::from_ref(&literal), ABC, PrometheusLine::V3, NameScheme::Legacy, Refused);
+    check_lines(75, &[literal], ABC, Set(&[("$1", "foo")]), Set(&[("$1", "foo")]));
+    let equal = action("keepequal").source(&["missing"]).target("x_$1");
+    check_lines(76, &[equal], ABC, UNCHANGED, UNCHANGED);
+    check_lines(77, &[action("hashmod").target("$1").modulus(1)], ABC, Set(&[("$1", "0")]), Refused);
 }
 
 #[test]

@@ -140,6 +140,12 @@ pub enum ScrapeError {
         /// What the decoder found.
         problem: String,
     },
+    /// A body in an encoding that is asked for by nobody and that Prometheus 3 refuses.
+    #[error("the body is encoded with {encoding}: expected gzip or no encoding")]
+    Encoding {
+        /// The value of `Content-Encoding`.
+        encoding: &'static str,
+    },
     /// The body ended before its announced end.
     #[error("body is incomplete: {problem}")]
     Truncated {
@@ -186,6 +192,7 @@ impl ScrapeError {
             ScrapeError::Redirect { .. } => "redirect",
             ScrapeError::BodyTooLarge { .. } => "body_too_large",
             ScrapeError::Gzip { .. } => "gzip",
+            ScrapeError::Encoding { .. } => "encoding",
             ScrapeError::Truncated { .. } => "truncated",
             ScrapeError::ContentType { .. } => "content_type",
             ScrapeError::Format(_) => "format",

@@ -78,6 +78,21 @@ impl HttpClient {
         self.exchange(Content { method: Method::POST, headers, body }, url, deadline, self.0.body_size_limit).await
     }
 
+    /// As [`get`](Self::get), with any method and a body; the rules of redirects are those of [`post`](Self::post).
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Response, ScrapeError> {
+        self.exchange(Content { method, headers, body }, url, deadline, self.0.body_size_limit).await
+    }
+
     /// [`get`](Self::get) with another limit on the decoded body; 0 = none.
     pub(crate) async fn get_limited(
         &self,

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use kvass_config::ScrapeConfig;
-use kvass_exposition::{CountOptions, Format};
+use kvass_exposition::{CountOptions, Format, MAX_SCHEMA};
 use kvass_model::{Labels, PrometheusLine};
 use tokio::time::Instant;
 
@@ -10,6 +10,11 @@ use crate::{ClientError, ClientOptions, HttpClient, Response, ScrapeError};
 
 /// The header in which Prometheus tells a target how long it will wait, in seconds.
 pub const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
+
+/// An encoding that Prometheus 3 knows and refuses unless told otherwise.
+const ZSTD: &str = "zstd";
+
+const PROTOBUF: &str = "application/vnd.google.protobuf";
 
 /// Headers that concern one hop only, or that each request sets for itself.
 const OWN_HEADERS: [HeaderName; 11] = [
@@ -63,16 +68,20 @@ impl JobClient {
     /// [`default_headers`](Self::default_headers). `Accept-Encoding` is decided by the job.
     ///
     /// # Errors
-    /// Any status but 200 is one, as for Prometheus.
+    /// Any status but 200 is one, as for Prometheus, and a body in zstd.
     pub async fn scrape(&self, url: &str, mut headers: HeaderMap, timeout: Duration) -> Result<Response, ScrapeError> {
         remove_hop_by_hop(&mut headers, &OWN_HEADERS);
         let encoding = if self.job.enable_compression { "gzip" } else { "identity" };
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding));
+        let accepted = headers.get(header::ACCEPT).cloned();
         let response = self.http.get_limited(url, headers, Instant::now() + timeout, self.body_size_limit).await?;
-        match response.status() {
-            StatusCode::OK => Ok(response),
-            status => Err(ScrapeError::Status(status)),
+        if response.status() != StatusCode::OK {
+            return Err(ScrapeError::Status(response.status()));
         }
+        if response.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding == ZSTD) {
+            return Err(ScrapeError::Encoding { encoding: ZSTD });
+        }
+        Ok(response.with_accepted(accepted))
     }
 
     /// What Prometheus would send for this job: `Accept`, `User-Agent` and the timeout.
@@ -90,18 +99,21 @@ impl JobClient {
     }
 
     /// How a body of this job is counted for a Prometheus of `line`. `labels` are the target's labels after
-    /// relabelling, `content_type` the response's header.
+    /// relabelling, `response` is the answer of the target.
     ///
     /// # Errors
     /// [`ScrapeError::ContentType`] when that Prometheus has no parser for the body. An empty body is a
     /// good scrape all the same.
-    pub fn count_options(
-        &self,
-        labels: &Labels,
-        content_type: Option<&str>,
-        line: PrometheusLine,
-    ) -> Result<CountOptions, ScrapeError> {
+    pub fn count_options(&self, labels: &Labels, response: &Response, line: PrometheusLine) -> Result<CountOptions, ScrapeError> {
         let job = &*self.job;
+        let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // Prometheus 2 has no such setting but a flag, without which it asks for no protobuf.
+        let asks_for_protobuf =
+            || response.accepted().and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains(PROTOBUF));
+        let of_target = |label, of_job| match line {
+            PrometheusLine::V2 => of_job,
+            PrometheusLine::V3 => labels.get(label).and_then(go_boolean).unwrap_or(of_job),
+        };
         let format = Format::of_content_type(content_type, line, job.fallback_scrape_protocol.as_deref())
             .ok_or_else(|| ScrapeError::ContentType { content_type: content_type.unwrap_or_default().to_owned() })?;
         Ok(CountOptions {
@@ -115,12 +127,36 @@ impl JobClient {
             label_name_length_limit: job.label_name_length_limit,
             label_value_length_limit: job.label_value_length_limit,
             sample_limit: job.sample_limit,
-            // Prometheus 2 has no such setting: its parser takes every native histogram for what it is.
-            native_histograms: job.scrape_native_histograms || line == PrometheusLine::V2,
-            always_classic: job.always_scrape_classic_histograms,
-            convert_nhcb: job.convert_classic_histograms_to_nhcb,
+            honor_timestamps: job.honor_timestamps,
+            native_histograms: match line {
+                PrometheusLine::V2 => asks_for_protobuf(),
+                PrometheusLine::V3 => of_target("__scrape_native_histograms__", job.scrape_native_histograms),
+            },
+            native_bucket_limit: job.native_histogram_bucket_limit,
+            native_max_schema: finest_schema(job.native_histogram_min_bucket_factor),
+            always_classic: of_target("__always_scrape_classic_histograms__", job.always_scrape_classic_histograms),
+            convert_nhcb: of_target("__convert_classic_histograms_to_nhcb__", job.convert_classic_histograms_to_nhcb),
             per_metric: false,
         })
+    }
+}
+
+/// The finest schema of native histograms whose buckets grow by at least `factor`.
+fn finest_schema(factor: f64) -> i32 {
+    if factor <= 1.0 {
+        return MAX_SCHEMA;
+    }
+    let schema = -factor.log2().log2();
+    // A cast to an integer takes what is no number for zero, and ends at the bounds.
+    (schema.floor() as i32).clamp(-4, MAX_SCHEMA)
+}
+
+/// A boolean as Go reads it.
+fn go_boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -141,6 +177,12 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap, names: &[HeaderName]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schemas_by_growth() {
+        let schemas = [0.0, 1.0, 1.0001, 1.1, 2.0, 65536.0, 1e300].map(finest_schema);
+        assert_eq!(schemas, [8, 8, 8, 2, 0, -4, -4]);
+    }
 
     #[test]
     fn hop_by_hop_headers_stay_behind() {

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use http::header;
 use kvass_exposition::{Counts, SeriesCounter};
 use kvass_model::{Labels, PrometheusLine};
 
@@ -19,10 +18,12 @@ pub async fn measure(
     line: PrometheusLine,
 ) -> Result<Counts, ScrapeError> {
     let mut response = client.scrape(url, client.default_headers(timeout, USER_AGENT), timeout).await?;
-    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let options = client.count_options(labels, content_type, line);
-    // Prometheus looks at the content type only once there is something to parse.
-    let Some(first) = response.chunk().await? else { return Ok(Counts::default()) };
+    let options = client.count_options(labels, &response, line);
+    let Some(first) = response.chunk().await? else {
+        // Prometheus looks at the content type only once there is something to parse.
+        let Ok(options) = options else { return Ok(Counts::default()) };
+        return Ok(SeriesCounter::new(options).finish()?);
+    };
     let mut counter = SeriesCounter::new(options?);
     counter.push(&first)?;
     while let Some(chunk) = response.chunk().await? {

@@ -1,7 +1,7 @@
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -21,6 +21,7 @@ pub struct Response {
     deadline: Deadline,
     limit: u64,
     decoded: u64,
+    accepted: Option<HeaderValue>,
 }
 
 impl Response {
@@ -28,7 +29,17 @@ impl Response {
         let (head, body) = response.into_parts();
         // Prometheus compares exactly: any other encoding, `GZIP` included, is taken for plain text.
         let gzip = head.headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip").then(GzipDecoder::default);
-        Response { head, body, gzip, deadline, limit, decoded: 0 }
+        Response { head, body, gzip, deadline, limit, decoded: 0, accepted: None }
+    }
+
+    /// Notes the `Accept` header this is the answer to.
+    pub(crate) fn with_accepted(self, accepted: Option<HeaderValue>) -> Self {
+        Response { accepted, ..self }
+    }
+
+    /// The `Accept` header of the request; unknown unless it was a scrape.
+    pub fn accepted(&self) -> Option<&HeaderValue> {
+        self.accepted.as_ref()
     }
 
     /// Status code.

@@ -29,8 +29,14 @@ impl Collector for ProcessCollector {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        let start = ConstGauge::new(process.start_seconds);
-        start.encode(encoder.encode_descriptor("process_start_time_seconds", "Start, Unix time", None, start.metric_type())?)
+        for (name, help, value) in [
+            ("process_virtual_memory_max_bytes", "Limit of virtual memory", process.max_virtual_bytes),
+            ("process_start_time_seconds", "Start, Unix time", process.start_seconds),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
     }
 }
 
@@ -39,6 +45,8 @@ struct Process {
     start_seconds: f64,
     resident_bytes: i64,
     virtual_bytes: i64,
+    /// No limit is the largest 64-bit number, as other exporters have it.
+    max_virtual_bytes: f64,
     open_fds: i64,
     max_fds: i64,
 }
@@ -52,14 +60,15 @@ impl Process {
         let boot_seconds: f64 =
             fs::read_to_string("/proc/stat").ok()?.lines().find_map(|l| l.strip_prefix("btime "))?.parse().ok()?;
         let limits = fs::read_to_string("/proc/self/limits").ok()?;
-        let max_fds = limits.lines().find_map(|l| l.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
+        let limit = |name: &str| limits.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
         Some(Process {
             cpu_seconds: (field(14)? + field(15)?) / TICKS_PER_SECOND,
             start_seconds: boot_seconds + field(22)? / TICKS_PER_SECOND,
             virtual_bytes: field(23)? as i64,
             resident_bytes: field(24)? as i64 * PAGE_BYTES,
             open_fds: i64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).unwrap_or(i64::MAX),
-            max_fds: max_fds.unwrap_or(-1),
+            max_fds: limit("Max open files").and_then(|limit| limit.parse().ok()).unwrap_or(-1),
+            max_virtual_bytes: limit("Max address space").and_then(|limit| limit.parse().ok()).unwrap_or(u64::MAX as f64),
         })
     }
 }

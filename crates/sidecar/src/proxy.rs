@@ -66,7 +66,7 @@ async fn scrape(shard: &Arc<Shard>, request: Request<Incoming>) -> Result<Respon
         Err(error) => return Err(recorder.scrape_failed(error)),
     };
     let content_type = response.headers().get(header::CONTENT_TYPE).cloned();
-    let counting = Counting::new(&client, &labels, content_type.as_ref(), shard);
+    let counting = Counting::new(&client, &labels, &response, shard);
     if over_limit {
         return Err(read_only(response, counting, recorder).await);
     }
@@ -163,9 +163,8 @@ enum Counting {
 }
 
 impl Counting {
-    fn new(client: &JobClient, labels: &Labels, content_type: Option<&HeaderValue>, shard: &Shard) -> Self {
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        match client.count_options(labels, content_type, shard.line()) {
+    fn new(client: &JobClient, labels: &Labels, response: &kvass_scrape::Response, shard: &Shard) -> Self {
+        match client.count_options(labels, response, shard.line()) {
             Ok(options) => Counting::Running(Box::new(SeriesCounter::new(options))),
             Err(error) => Counting::Unparsable(error.to_string()),
         }

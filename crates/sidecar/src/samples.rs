@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use kvass_api::{Statistics, ValueCount};
 use kvass_exposition::{Counts, SeriesCounter};
 use kvass_scrape::{ScrapeError, USER_AGENT};
@@ -65,8 +65,7 @@ async fn measure(shard: &Shard, holding: &Holding) -> Result<Counts, ScrapeError
     let timeout = timeout_of(&holding.labels, client.job(), &HeaderMap::new());
     let headers = client.default_headers(timeout, USER_AGENT);
     let mut response = client.scrape(&url_of(&holding.labels, client.job()), headers, timeout).await?;
-    let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let mut options = client.count_options(&holding.labels, content_type, shard.line())?;
+    let mut options = client.count_options(&holding.labels, &response, shard.line())?;
     options.per_metric = true;
     let mut counter = SeriesCounter::new(options);
     while let Some(chunk) = response.chunk().await? {

@@ -3,8 +3,11 @@
 // The report is this program's output.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod api;
+mod bench;
 mod cluster;
 mod collect;
+mod control_plane;
 mod discovery;
 mod environment;
 mod excused;
@@ -37,6 +40,10 @@ enum Command {
     List,
     /// Names the modules that the chosen stories need and not every cluster has, for `cluster.sh build`.
     Modules(RunArguments),
+    /// Compares discovery with Prometheus on etcd and kube-apiserver alone. Exit codes as of `run`.
+    Discovery(AloneArguments),
+    /// Measures what discovery of many pods costs, next to Prometheus. Exit code 3: NOT RUN, as programs are missing.
+    Bench(BenchArguments),
     /// Tells stories. Exit code 1: an expectation failed; 3: all held, but some stories could not be told.
     Run(RunArguments),
 }
@@ -63,6 +70,30 @@ struct RunArguments {
     out: PathBuf,
 }
 
+#[derive(clap::Args)]
+struct AloneArguments {
+    /// Folder with etcd, kube-apiserver and prometheus, which `cluster.sh build etcd kubernetes prometheus` fills.
+    #[arg(long, default_value = "target/e2e/bin")]
+    bin: PathBuf,
+    /// The coordinator.
+    #[arg(long, default_value = "target/release/kvass", env = "KVASS_BINARY")]
+    kvass: PathBuf,
+    /// Folder for report.json, report.md, and the logs where something failed.
+    #[arg(long, default_value = "target/e2e/discovery")]
+    out: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct BenchArguments {
+    #[command(flatten)]
+    alone: AloneArguments,
+    #[command(flatten)]
+    scale: bench::Scale,
+    /// Another coordinator, to be measured in the same run.
+    #[arg(long)]
+    before: Option<PathBuf>,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -83,6 +114,14 @@ async fn main() -> ExitCode {
                 print!("{}", story::modules(&stories));
                 ExitCode::SUCCESS
             }
+            Err(error) => fault(&error),
+        },
+        Command::Discovery(arguments) => match alone(arguments).await {
+            Ok(report) => report.exit_code(),
+            Err(error) => fault(&error),
+        },
+        Command::Bench(arguments) => match measure(arguments).await {
+            Ok(code) => code,
             Err(error) => fault(&error),
         },
         Command::Run(arguments) => match run(arguments).await {
@@ -110,7 +149,8 @@ async fn run(arguments: RunArguments) -> anyhow::Result<Report> {
     std::fs::create_dir_all(&arguments.out).with_context(|| format!("--out={}", arguments.out.display()))?;
     let wanted = story::choose(&arguments.story, arguments.all)?;
     let cluster = Cluster::connect(environment).await?;
-    let mut report = Report::new(&cluster).await;
+    let mut report = Report::default();
+    report.cluster(cluster.api()).await;
     // Ctrl-C ends the telling, not the tidying up of whoever started us.
     tokio::select! {
         result = story::tell(&cluster, &wanted, &arguments.out, &mut report) => result?,
@@ -119,4 +159,45 @@ async fn run(arguments: RunArguments) -> anyhow::Result<Report> {
     println!("{}", report.text());
     report.write(&arguments.out)?;
     Ok(report)
+}
+
+async fn alone(arguments: AloneArguments) -> anyhow::Result<Report> {
+    let folder = arguments.folder()?;
+    let mut report = Report::default();
+    tokio::select! {
+        judged = discovery::judge(&arguments.bin, &arguments.kvass, &folder) => report = judged,
+        _ = tokio::signal::ctrl_c() => report.interrupted(),
+    }
+    println!("{}", report.text());
+    report.write(&arguments.out)?;
+    if report.failed() {
+        println!("logs are in {}", folder.display());
+    } else {
+        std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    Ok(report)
+}
+
+async fn measure(BenchArguments { alone, scale, before }: BenchArguments) -> anyhow::Result<ExitCode> {
+    if let Some(reason) = bench::not_run(&alone.bin, &alone.kvass) {
+        println!("NOT RUN: discovery of {scale}: {reason}; make bench-kubernetes builds what it needs");
+        return Ok(ExitCode::from(3));
+    }
+    let folder = alone.folder()?;
+    let measured = tokio::select! {
+        measured = bench::run(&alone.bin, &alone.kvass, before, &folder, scale) => measured?,
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+    };
+    println!("{measured}");
+    std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl AloneArguments {
+    /// The folder of this run, made.
+    fn folder(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.out.join(format!("run-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).with_context(|| format!("--out={}", folder.display()))?;
+        folder.canonicalize().with_context(|| folder.display().to_string())
+    }
 }

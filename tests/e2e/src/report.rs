@@ -1,12 +1,16 @@
 //! What was seen, for people and for machines.
 
-use std::{fmt::Write, path::Path, process::ExitCode};
+use std::{
+    fmt::{Display, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use serde::Serialize;
 
 use crate::{
-    cluster::Cluster,
+    api::Api,
     measure::{Format, Row, StoryTable, render},
 };
 
@@ -19,6 +23,31 @@ pub(crate) struct Expectation {
     pub(crate) seen: String,
     /// Whether it held.
     pub(crate) held: bool,
+}
+
+/// What was promised, so far.
+#[derive(Debug, Default)]
+pub(crate) struct Expectations(Vec<Expectation>);
+
+impl Expectations {
+    /// Notes a promise and whether it held.
+    pub(crate) fn expect(&mut self, expected: impl Into<String>, seen: impl Display, held: bool) {
+        let expectation = Expectation { expected: expected.into(), seen: seen.to_string(), held };
+        let mark = if held { "held" } else { "FAILED" };
+        tracing::info!("{mark}: {}: {}", expectation.expected, expectation.seen);
+        self.0.push(expectation);
+    }
+
+    /// Notes a promise that held, or what is said against it.
+    pub(crate) fn note(&mut self, expected: &str, result: Result<String, String>) {
+        let held = result.is_ok();
+        self.expect(expected, result.unwrap_or_else(|objection| objection), held);
+    }
+
+    /// All of them; none are left.
+    pub(crate) fn take(&mut self) -> Vec<Expectation> {
+        std::mem::take(&mut self.0)
+    }
 }
 
 /// How a story went.
@@ -66,18 +95,25 @@ pub(crate) struct Report {
     interrupted: bool,
 }
 
+impl Default for Report {
+    /// Of today, without stories.
+    fn default() -> Self {
+        let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+        Report { date, versions: vec![], stories: vec![], interrupted: false }
+    }
+}
+
 impl Report {
-    /// An empty report that knows the cluster's version.
-    pub(crate) async fn new(cluster: &Cluster) -> Self {
-        let mut versions = vec![];
-        if let Ok(version) = cluster.get("/version").await {
-            versions.push(format!("Kubernetes {}", version["gitVersion"].as_str().unwrap_or("?")));
+    /// Adds the versions of a cluster.
+    pub(crate) async fn cluster(&mut self, api: &Api) {
+        if let Ok(version) = api.get("/version").await {
+            self.versions.push(format!("Kubernetes {}", version["gitVersion"].as_str().unwrap_or("?")));
         }
-        if let Ok(nodes) = cluster.get("/api/v1/nodes").await {
+        if let Ok(nodes) = api.get("/api/v1/nodes").await {
             for node in nodes["items"].as_array().into_iter().flatten() {
                 let info = &node["status"]["nodeInfo"];
                 let word = |name: &str| info[name].as_str().unwrap_or("?").to_owned();
-                versions.push(format!(
+                self.versions.push(format!(
                     "{}: kubelet {}, {}, Linux {}",
                     node["metadata"]["name"].as_str().unwrap_or("?"),
                     word("kubeletVersion"),
@@ -86,8 +122,6 @@ impl Report {
                 ));
             }
         }
-        let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-        Self { date, versions, stories: vec![], interrupted: false }
     }
 
     /// Adds images that ran.
@@ -99,6 +133,11 @@ impl Report {
         }
     }
 
+    /// Whether a promise was not kept.
+    pub(crate) fn failed(&self) -> bool {
+        self.stories.iter().any(Outcome::failed)
+    }
+
     /// Somebody ended the run.
     pub(crate) fn interrupted(&mut self) {
         self.interrupted = true;
@@ -108,7 +147,7 @@ impl Report {
     pub(crate) fn exit_code(&self) -> ExitCode {
         if self.interrupted {
             ExitCode::from(130)
-        } else if self.stories.iter().any(Outcome::failed) {
+        } else if self.failed() {
             ExitCode::from(1)
         } else if self.stories.iter().any(|story| story.not_run.is_some()) {
             ExitCode::from(3)

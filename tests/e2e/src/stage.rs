@@ -11,7 +11,7 @@ use crate::{
     fixture::{Fixture, HTTP},
     flows::Flows,
     measure::{Figures, Row, Window},
-    report::Expectation,
+    report::Expectations,
 };
 
 /// Handed to a story.
@@ -27,7 +27,7 @@ pub(crate) struct Stage {
     /// When the first manifest was applied.
     pub(crate) up_at: i64,
     /// What was promised, so far.
-    pub(crate) expectations: Vec<Expectation>,
+    pub(crate) expectations: Expectations,
     /// What was measured, so far.
     pub(crate) rows: Vec<Row>,
 }
@@ -52,10 +52,7 @@ pub(crate) struct Fleet {
 impl Stage {
     /// Notes a promise and whether it held.
     pub(crate) fn expect(&mut self, expected: impl Into<String>, seen: impl Display, held: bool) {
-        let expectation = Expectation { expected: expected.into(), seen: seen.to_string(), held };
-        let mark = if held { "held" } else { "FAILED" };
-        tracing::info!("{mark}: {}: {}", expectation.expected, expectation.seen);
-        self.expectations.push(expectation);
+        self.expectations.expect(expected, seen, held);
     }
 
     /// Begins to measure.

@@ -132,6 +132,18 @@ pub(crate) struct CoordinatorFlags {
     /// Whether each request of HTTP service discovery opens a connection of its own
     #[arg(long = "discovery.disable-keep-alive", value_name = BOOL, default_value = "false")]
     pub(crate) discovery_disable_keep_alive: Switch,
+    /// Base URL of a Prometheus that discovers what kvass has no code for and scrapes nothing; needs
+    /// --discovery.prometheus-config, and that Prometheus --web.enable-lifecycle [default: none]
+    #[arg(long = "discovery.prometheus-url", value_name = "URL", default_value = "", hide_default_value = true)]
+    pub(crate) discovery_prometheus_url: String,
+    /// Configuration file of that Prometheus, written by the coordinator; it holds the secrets of the sections, so only
+    /// the owner may read it [default: none]
+    #[arg(long = "discovery.prometheus-config", value_name = "FILE", default_value = "", hide_default_value = true)]
+    pub(crate) discovery_prometheus_config: String,
+    /// Percentage of a section's targets, 0 to 99, above which a loss of 10 or more in one read waits for a further read
+    /// to confirm it [default: every read is believed]
+    #[arg(long = "discovery.max-loss", value_name = "PERCENT", value_parser = values::int64)]
+    pub(crate) discovery_max_loss: Option<i64>,
     /// Whose rules apply where versions of Prometheus differ: 2, 3, or auto to ask the shards
     #[arg(long = "prometheus.version", value_name = "VERSION", default_value = "auto", value_enum, hide_possible_values = true)]
     pub(crate) prometheus_version: PrometheusVersion,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_yaml::Value;
 
-use super::{args, containers, list, objects, text};
+use super::{args, check, containers, documents, list, objects, repository, text};
 
 const FOLDER: &str = "deploy/production";
 
@@ -94,6 +94,35 @@ fn services_that_are_looked_up_are_there() {
         }
     }
     assert_eq!(found, 4);
+}
+
+#[test]
+fn the_delegate_reads_what_the_coordinator_writes() {
+    let file = repository().join(FOLDER).join("components/delegated-discovery/kustomization.yaml");
+    let [component] = &documents(&file)[..] else { panic!("{}", file.display()) };
+    let patch: Value = serde_yaml::from_str(text(&component["patches"][0]["patch"])).unwrap();
+    let added = |path: &str| {
+        let matching = list(&patch).iter().filter(|op| text(&op["path"]) == path);
+        matching.map(|op| &op["value"]).collect::<Vec<_>>()
+    };
+    let (_, coordinator) = workloads().into_iter().find(|(name, _)| name == "kvass-coordinator").unwrap();
+    let ours = containers(&coordinator).next().unwrap();
+    let mut flags = args(ours);
+    flags.extend(added("/spec/template/spec/containers/0/args/-").into_iter().map(|flag| text(flag).to_owned()));
+    let delegate = added("/spec/template/spec/containers/-")[0];
+    let its: Vec<String> = args(delegate);
+    let value = |flags: &[String], flag: &str| flags.iter().find_map(|f| f.strip_prefix(flag)).map(str::to_owned).unwrap();
+    for (of_coordinator, of_delegate) in
+        [("--discovery.prometheus-url=http://", "--web.listen-address="), ("--discovery.prometheus-config=", "--config.file=")]
+    {
+        assert_eq!(value(&flags, of_coordinator), value(&its, of_delegate), "{of_coordinator}");
+    }
+    check("components/delegated-discovery", flags);
+    let is_of_shards = |(_, object): &(String, Value)| containers(object).any(|shard| shard["image"] == delegate["image"]);
+    assert!(workloads().iter().any(is_of_shards), "another Prometheus than the shards'");
+    let volumes: Vec<&str> = added("/spec/template/spec/volumes/-").into_iter().map(|volume| text(&volume["name"])).collect();
+    let mounted: Vec<&str> = list(&delegate["volumeMounts"]).iter().map(|mount| text(&mount["name"])).collect();
+    assert!(volumes.iter().all(|volume| mounted.contains(volume)), "{volumes:?} {mounted:?}");
 }
 
 #[test]

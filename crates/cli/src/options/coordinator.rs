@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use kvass_config::{InjectOptions, Secret};
-use kvass_coordinator::{KubernetesShards, LeaderElection, Options, ProcessShards, ShardOptions};
+use kvass_coordinator::{DelegateOptions, KubernetesShards, LeaderElection, MaxLoss, Options, ProcessShards, ShardOptions};
 use kvass_plan::Limits;
 
 use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable};
@@ -51,6 +51,9 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         scrape_body_size_limit,
         scrape_disable_keep_alive,
         discovery_disable_keep_alive,
+        discovery_prometheus_url,
+        discovery_prometheus_config,
+        discovery_max_loss,
         prometheus_version,
         inject_kubernetes_url,
         inject_kubernetes_proxy,
@@ -132,6 +135,8 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         explore_concurrency,
         scrape_keep_alive: !scrape_disable_keep_alive.0,
         discovery_keep_alive: !discovery_disable_keep_alive.0,
+        delegate: delegate(discovery_prometheus_url, discovery_prometheus_config)?,
+        max_loss: discovery_max_loss.map(max_loss).transpose()?,
         http2: variable(env, "PROMETHEUS_COMMON_DISABLE_HTTP2").is_none(),
         body_size_limit: body_size_limit(scrape_body_size_limit),
         inject: InjectOptions {
@@ -146,6 +151,42 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         prometheus_line: line(prometheus_version),
     };
     Ok(Meaning { options, warnings })
+}
+
+/// The Prometheus that discovers for us, where there is one.
+fn delegate(url: String, config_file: String) -> Result<Option<DelegateOptions>, OptionsError> {
+    match (url.is_empty(), config_file.is_empty()) {
+        (true, true) => return Ok(None),
+        (false, true) => {
+            return Err(OptionsError::Value {
+                flag: "discovery.prometheus-config",
+                value: config_file,
+                expected: "the configuration file of the Prometheus at --discovery.prometheus-url",
+            });
+        }
+        (true, false) => {
+            return Err(OptionsError::Value {
+                flag: "discovery.prometheus-url",
+                value: url,
+                expected: "the URL of the Prometheus that reads --discovery.prometheus-config",
+            });
+        }
+        (false, false) => {}
+    }
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        // It may hold a password.
+        let value = url.split('@').next_back().unwrap_or_default().to_owned();
+        return Err(OptionsError::Value { flag: "discovery.prometheus-url", value, expected: "a URL with http:// or https://" });
+    }
+    Ok(Some(DelegateOptions { url, config_file: config_file.into() }))
+}
+
+fn max_loss(percent: i64) -> Result<MaxLoss, OptionsError> {
+    u8::try_from(percent).ok().and_then(MaxLoss::percent).ok_or(OptionsError::Value {
+        flag: "discovery.max-loss",
+        value: percent.to_string(),
+        expected: "a percentage from 0 to 99",
+    })
 }
 
 /// How leaders are elected, where they are.
@@ -247,6 +288,7 @@ mod tests {
         assert!(options.scrape_keep_alive && options.discovery_keep_alive && options.http2);
         assert_eq!(options.limits, Limits { max_process_series: Some(1_000_000), ..Limits::default() });
         assert_eq!(options.body_size_limit, 256 << 20);
+        assert!(options.delegate.is_none() && options.max_loss.is_none());
         assert_eq!((options.scrape_proxy, options.prometheus_line), (None, None));
         assert_eq!(options.inject, InjectOptions::default());
         let ShardOptions::Kubernetes(shards) = options.shards else { panic!("{:?}", options.shards) };
@@ -314,9 +356,32 @@ mod tests {
             (&["--explore.concurrence=0"], "--explore.concurrence=0: expected at least 1"),
             (&["--coordinator.interval=0"], "coordinator.interval can not be 0"),
             (&["--config.file="], "--config.file=: expected a value"),
+            (&["--discovery.max-loss=100"], "--discovery.max-loss=100: expected a percentage from 0 to 99"),
+            (&["--discovery.max-loss=-1"], "--discovery.max-loss=-1: expected a percentage from 0 to 99"),
+            (
+                &["--discovery.prometheus-url=http://p"],
+                "--discovery.prometheus-config=: expected the configuration file of the Prometheus at --discovery.prometheus-url",
+            ),
+            (
+                &["--discovery.prometheus-config=f"],
+                "--discovery.prometheus-url=: expected the URL of the Prometheus that reads --discovery.prometheus-config",
+            ),
+            (
+                &["--discovery.prometheus-config=f", "--discovery.prometheus-url=u:s3cret@p:1"],
+                "--discovery.prometheus-url=p:1: expected a URL with http:// or https://",
+            ),
         ] {
             assert_eq!(error(args), message);
         }
+    }
+
+    #[test]
+    fn discovery_may_be_delegated_and_doubted() {
+        let args = ["--discovery.prometheus-url=http://p:1", "--discovery.prometheus-config=d/f.yml", "--discovery.max-loss=30"];
+        let Meaning { options, .. } = meaning(&args);
+        let delegate = options.delegate.unwrap();
+        assert_eq!((delegate.url.as_str(), delegate.config_file.to_str()), ("http://p:1", Some("d/f.yml")));
+        assert_eq!(options.max_loss, MaxLoss::percent(30));
     }
 
     #[test]

@@ -9,17 +9,17 @@ const CLASSIC_TEXT_AFTER_PROTO: &str = "application/openmetrics-text;version=1.0
                                         application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// The `Accept` header of a scrape. 2.x without `scrape_protocols` is taken for 2.42, which knows no such key; with it for
-/// 2.49 and later; 3.x for 3.4 and later.
+/// 2.49 and later; 3.x for 3.16, from which 3.4 and later differ in the weights only.
 pub(super) fn header(line: PrometheusLine, protocols: Option<&[String]>, native_histograms: bool, escaping: &str) -> String {
     match (line, protocols) {
         (PrometheusLine::V2, None) if native_histograms => format!("{PROTO},{CLASSIC_TEXT_AFTER_PROTO}"),
         (PrometheusLine::V2, None) => CLASSIC.to_owned(),
         (PrometheusLine::V2, Some(protocols)) => weighted(protocols.iter().map(String::as_str), 5, ""),
-        (PrometheusLine::V3, Some(protocols)) => weighted(protocols.iter().map(String::as_str), 6, escaping),
+        (PrometheusLine::V3, Some(protocols)) => weighted(protocols.iter().map(String::as_str), 7, escaping),
         (PrometheusLine::V3, None) => {
             let text = ["OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0", "PrometheusText0.0.4"];
             let proto = native_histograms.then_some("PrometheusProto");
-            weighted(proto.into_iter().chain(text), 6, escaping)
+            weighted(proto.into_iter().chain(text), 7, escaping)
         }
     }
 }
@@ -35,6 +35,7 @@ fn weighted<'a>(protocols: impl Iterator<Item = &'a str>, first_weight: u32, esc
             "PrometheusText1.0.0" => format!("text/plain;version=1.0.0{escaping}"),
             "OpenMetricsText0.0.1" => "application/openmetrics-text;version=0.0.1".to_owned(),
             "OpenMetricsText1.0.0" => format!("application/openmetrics-text;version=1.0.0{escaping}"),
+            "OpenMetricsText2.0.0" => format!("application/openmetrics-text;version=2.0.0{escaping}"),
             _ => "text/plain;version=0.0.4".to_owned(),
         };
         header.push_str(&format!("{media_type};q=0.{weight},"));
@@ -74,21 +75,21 @@ mod tests {
                 None,
                 false,
                 "allow-utf-8",
-                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,application/openmetrics-text;version=0.0.1;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3",
             ),
             (
                 v3,
                 None,
                 true,
                 "underscores",
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=underscores;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=underscores;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             ),
             (
                 v3,
                 Some(&proto),
                 true,
                 "dots",
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=dots;q=0.5,*/*;q=0.4",
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=dots;q=0.6,*/*;q=0.5",
             ),
         ] {
             assert_eq!(header(line, protocols.map(Vec::as_slice), native, escaping), expected);

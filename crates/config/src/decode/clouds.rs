@@ -6,8 +6,8 @@ use super::{
     service_discovery::required,
 };
 use crate::{
-    CloudApi, ConfigError, DigitalOceanRole, DigitalOceanSdConfig, HetznerRole, HetznerSdConfig, LinodeSdConfig, ScalewayRole,
-    ScalewaySdConfig, SdConfig, VultrSdConfig, cursor::Cursor, url_text,
+    CloudApi, ConfigError, DigitalOceanRole, DigitalOceanSdConfig, HetznerRole, HetznerSdConfig, IonosSdConfig, LinodeSdConfig,
+    ScalewayRole, ScalewaySdConfig, SdConfig, VultrSdConfig, cursor::Cursor, url_text,
 };
 
 /// One entry of the list under `key`; `None` for mechanisms without code.
@@ -15,6 +15,9 @@ pub(super) fn section(key: &str, cursor: Cursor<'_>) -> Result<Option<SdConfig>,
     Ok(Some(match key {
         "digitalocean_sd_configs" => SdConfig::DigitalOcean(digitalocean(cursor)?),
         "hetzner_sd_configs" => SdConfig::Hetzner(hetzner(cursor)?),
+        "ionos_sd_configs" => {
+            SdConfig::Ionos(IonosSdConfig { datacenter_id: required(cursor, "datacenter_id")?.to_owned(), api: api(cursor)? })
+        }
         "linode_sd_configs" => SdConfig::Linode(linode(cursor)?),
         "vultr_sd_configs" => SdConfig::Vultr(VultrSdConfig { api: api(cursor)? }),
         "scaleway_sd_configs" => SdConfig::Scaleway(scaleway(cursor)?),

@@ -35,13 +35,14 @@ pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals) -> Result<ScrapeConfig,
     let limits = Limits::read(cursor).or(globals.limits);
     let rules = |key| relabel::rules(cursor, key, globals.line, names.scheme());
     let relabel_configs = rules("relabel_configs")?;
-    let service_discovery = service_discovery::sections(cursor, relabel_configs.is_empty())?;
+    let service_discovery = service_discovery::sections(cursor, relabel_configs.is_empty(), globals.line)?;
     let flag = |key, default| cursor.boolean(key).unwrap_or(default);
     let text = |key, default: &str| cursor.text(key).unwrap_or(default).to_owned();
 
     Ok(ScrapeConfig {
         job_name,
         honor_labels: flag("honor_labels", false),
+        honor_timestamps: flag("honor_timestamps", true),
         params: params(cursor),
         scrape_interval,
         scrape_timeout,
@@ -63,6 +64,8 @@ pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals) -> Result<ScrapeConfig,
         convert_classic_histograms_to_nhcb: cursor
             .optional_boolean("convert_classic_histograms_to_nhcb")
             .unwrap_or(globals.classic_to_native),
+        native_histogram_bucket_limit: cursor.unsigned("native_histogram_bucket_limit").unwrap_or(0),
+        native_histogram_min_bucket_factor: cursor.float("native_histogram_min_bucket_factor").unwrap_or(0.0),
         accept: accept::header(globals.line, scrape_protocols.as_deref(), scrape_native_histograms, &names.escaping),
         fallback_scrape_protocol: cursor.non_empty("fallback_scrape_protocol").map(str::to_owned),
         utf8_names: names.utf8,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    clouds, http,
+    aws, clouds, http, iaas,
     service_discovery::{refresh_interval, required},
 };
 use crate::{
@@ -23,6 +23,12 @@ pub(super) fn section(key: &str, cursor: Cursor<'_>) -> Result<Option<SdConfig>,
         "eureka_sd_configs" => SdConfig::Eureka(eureka(cursor)?),
         "marathon_sd_configs" => SdConfig::Marathon(marathon(cursor)?),
         "puppetdb_sd_configs" => SdConfig::PuppetDb(puppetdb(cursor)?),
+        "aws_sd_configs" | "ec2_sd_configs" | "ecs_sd_configs" | "lightsail_sd_configs" | "msk_sd_configs" => {
+            return aws::section(key, cursor);
+        }
+        "azure_sd_configs" | "gce_sd_configs" | "openstack_sd_configs" | "ovhcloud_sd_configs" => {
+            return iaas::section(key, cursor);
+        }
         _ => return clouds::section(key, cursor),
     }))
 }

@@ -2,9 +2,11 @@
 
 mod accept;
 mod alerting;
+mod aws;
 mod clouds;
 mod global;
 mod http;
+mod iaas;
 mod job;
 mod mechanisms;
 mod relabel;

@@ -8,6 +8,8 @@ pub(super) static DIGITALOCEAN: Schema = Schema::strict(&[("role", Kind::Text)],
 
 pub(super) static HETZNER: Schema = Schema::strict(&[("role", Kind::Text), ("label_selector", Kind::Text)], &[&API]);
 
+pub(super) static IONOS: Schema = Schema::strict(&[("datacenter_id", Kind::Text)], &[&API]);
+
 pub(super) static LINODE: Schema = Schema::strict(&[("tag_separator", Kind::Text), ("region", Kind::Text)], &[&API]);
 
 pub(super) static VULTR: Schema = Schema::strict(&[], &[&API]);

@@ -7,6 +7,7 @@ const PROTOCOL: Kind = Kind::Choice(&[
     "PrometheusText1.0.0",
     "OpenMetricsText0.0.1",
     "OpenMetricsText1.0.0",
+    "OpenMetricsText2.0.0",
 ]);
 pub(super) const VALIDATION_SCHEME: Kind = Kind::Choice(&["", "utf8", "legacy"]);
 pub(super) const ESCAPING_SCHEME: Kind = Kind::Choice(&["", "allow-utf-8", "underscores", "dots", "values"]);
@@ -52,6 +53,7 @@ pub(super) static JOB: Schema = Schema::strict(
                 "PrometheusText1.0.0",
                 "OpenMetricsText0.0.1",
                 "OpenMetricsText1.0.0",
+                "OpenMetricsText2.0.0",
             ]),
         ),
         // The name of `always_scrape_classic_histograms` before 3.0.

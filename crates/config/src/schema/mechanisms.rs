@@ -34,7 +34,7 @@ pub(super) static DOCKER: Schema = Schema::strict(
     &[
         ("host", Kind::Url),
         ("port", Kind::Int),
-        ("filters", Kind::List(&Kind::Section(&DOCKER_FILTER))),
+        ("filters", Kind::List(&Kind::Section(&FILTER))),
         ("host_networking_host", Kind::Text),
         ("refresh_interval", Kind::Duration),
         ("match_first_network", Kind::Bool),
@@ -47,13 +47,13 @@ pub(super) static DOCKER_SWARM: Schema = Schema::strict(
         ("host", Kind::Url),
         ("role", Kind::Text),
         ("port", Kind::Int),
-        ("filters", Kind::List(&Kind::Section(&DOCKER_FILTER))),
+        ("filters", Kind::List(&Kind::Section(&FILTER))),
         ("refresh_interval", Kind::Duration),
     ],
     &[&http::CLIENT],
 );
 
-static DOCKER_FILTER: Schema = Schema::strict(&[("name", Kind::Text), ("values", Kind::List(&Kind::Text))], &[]);
+pub(super) static FILTER: Schema = Schema::strict(&[("name", Kind::Text), ("values", Kind::List(&Kind::Text))], &[]);
 
 pub(super) static NOMAD: Schema = Schema::strict(
     &[

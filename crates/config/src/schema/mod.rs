@@ -3,9 +3,11 @@
 //! One table serves three purposes: refusing what Prometheus would refuse, resolving relative paths,
 //! and finding the secrets.
 
+mod aws;
 mod check;
 mod clouds;
 mod http;
+mod iaas;
 mod job;
 mod main;
 mod mechanisms;
@@ -83,6 +85,15 @@ impl Schema {
         keys.extend(self.includes.iter().flat_map(|schema| schema.keys().collect::<Vec<_>>()));
         keys.into_iter()
     }
+}
+
+/// What one section under this key of a job holds; `None` for keys of a Prometheus newer than this table.
+pub(crate) fn discovery_section(key: &str) -> Option<&'static Kind> {
+    let mut kind = service_discovery::SERVICE_DISCOVERY.field(key)?;
+    while let Kind::PathsAsGiven(inside) | Kind::List(inside) = kind {
+        kind = inside;
+    }
+    Some(kind)
 }
 
 /// Calls `visit` for every value under `node` whose kind is known and is no collection of others.

@@ -191,6 +191,7 @@ struct JobStatus {
     target_limit_exceeded: Option<u64>,
     errors: Vec<String>,
     unsupported: Vec<String>,
+    held: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -219,6 +220,7 @@ async fn status(State(shared): AppState, Query(query): Query<StatusQuery>) -> Re
         target_limit_exceeded: job.over_limit,
         errors: job.errors.clone(),
         unsupported: job.unsupported.clone(),
+        held: job.held.iter().map(ToString::to_string).collect(),
     });
     let unassigned = published.targets.iter().filter_map(|(hash, known)| {
         let target = catalog.targets.get(hash)?;

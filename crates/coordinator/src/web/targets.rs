@@ -156,14 +156,16 @@ fn answer(filter: &Filter, catalog: &Catalog, published: &Published) -> Answer {
                     answer.active_targets.push(shown);
                 }
             }
-            if filter.statistics != Statistics::Without && !job.active.is_empty() {
+            // A job without targets is told from one whose discovery has not delivered yet.
+            if filter.statistics != Statistics::Without && (job.complete || !job.active.is_empty()) {
                 answer.active_statistics.push(JobStatistics { job_name: name.to_string(), total: job.active.len(), health });
             }
         }
         if filter.dropped && lists {
-            answer.dropped_targets.extend(
-                job.dropped.iter().map(|labels| DroppedTarget { discovered_labels: map(labels), scrape_pool: name.to_string() }),
-            );
+            let dropped = job.dropped.labels();
+            answer
+                .dropped_targets
+                .extend(dropped.map(|labels| DroppedTarget { discovered_labels: map(&labels), scrape_pool: name.to_string() }));
         }
     }
     answer

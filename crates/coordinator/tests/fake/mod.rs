@@ -13,7 +13,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -37,6 +37,8 @@ pub struct Behaviour {
     pub v0_2: bool,
     /// Scrapes what it is given, at once.
     pub scrapes: bool,
+    /// What it says of its last samples, by job.
+    pub samples: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,7 @@ impl FakeShard {
             .route("/api/v1/shard/targets/", get(old_status_map).post(update))
             .route("/api/v1/shard/targets/assigned/", get(assigned))
             .route("/api/v1/shard/runtimeinfo/", get(runtime_info))
+            .route("/api/v1/shard/samples/", get(samples))
             .route("/api/v1/status/config/", get(config).post(push_config))
             .route("/api/v1/status/extra_config/", get(shown_extra).post(extra))
             .with_state(Arc::clone(&state));
@@ -172,6 +175,15 @@ async fn runtime_info(State(state): Shared) -> Response {
     answer(info)
 }
 
+async fn samples(State(state): Shared, Query(query): Query<BTreeMap<String, String>>) -> Response {
+    let mut samples = state.lock().unwrap().behaviour.samples.clone();
+    samples.retain(|job, _| query.get("job").is_none_or(|part| job.contains(part.as_str())));
+    if query.get("with_metrics_detail").is_none_or(|wanted| wanted != "true") {
+        samples.values_mut().for_each(|statistics| statistics["metricsTotal"] = json!({}));
+    }
+    answer(json!(samples))
+}
+
 async fn config(State(state): Shared) -> Response {
     hang(&state).await;
     answer(json!({ "yaml": state.lock().unwrap().behaviour.config_text }))
@@ -229,6 +241,8 @@ pub fn options(dir: &Path, shards: &[&FakeShard], limits: Limits) -> Options {
         explore_concurrency: 20,
         scrape_keep_alive: true,
         discovery_keep_alive: true,
+        delegate: None,
+        max_loss: None,
         http2: true,
         scrape_proxy: None,
         body_size_limit: 1 << 28,

@@ -228,7 +228,15 @@ mod tests {
 
     #[test]
     fn the_environment_stands_in() {
-        let options = DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true, dns: Default::default() };
+        let options = DiscoveryOptions {
+            keep_alive: true,
+            scrape_proxy: None,
+            http2: true,
+            dns: Default::default(),
+            environment: Default::default(),
+            delegate: None,
+            max_loss: None,
+        };
         let env = |name: &str| Some(format!("<{name}>"));
         let agent = |section: &str| Agent::new(&config(section), &options, &env).unwrap();
         assert_eq!(agent("").path("/x", &[]), "/x?ns=%3CCONSUL_NAMESPACE%3E&partition=%3CCONSUL_PARTITION%3E");

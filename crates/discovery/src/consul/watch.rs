@@ -30,6 +30,7 @@ const SHOWN: usize = 5;
 /// Follows the services of a `consul_sd_configs` entry, for ever. What cannot be read keeps its targets.
 pub(crate) async fn run(config: ConsulSdConfig, options: DiscoveryOptions, feed: Arc<Feed>) {
     let board = Board { name: format!("consul_sd_configs: {}", Place::of(&config).shown()), feed, state: Mutex::default() };
+    board.feed.set_name(&board.name);
     let mut backoff = backoff(&config);
     let (agent, datacenter) = loop {
         match set_up(&config, &options).await {
@@ -173,6 +174,12 @@ struct State {
     awaited: BTreeSet<String>,
     /// By service, empty for the catalog.
     problems: BTreeMap<String, String>,
+    /// Whether there is a watch of the catalog.
+    catalog: bool,
+    /// Since when targets are held, and how many.
+    held: Option<(std::time::Instant, usize)>,
+    /// Watches that were answered since then.
+    confirmed: BTreeSet<String>,
 }
 
 impl Board {
@@ -186,12 +193,37 @@ impl Board {
                     *index = next_index(*index, answer.index);
                     news(answer.content);
                 }
+                self.answered(watch);
                 true
             }
             Err(error) => {
                 self.failed(watch, &error);
                 false
             }
+        }
+    }
+
+    /// While targets are held that were missing, every watch has to be answered once more before they are given up. An
+    /// answer that brings no news is one, too.
+    fn answered(&self, watch: &str) {
+        let mut state = lock(&self.state);
+        state.catalog |= watch.is_empty();
+        let held = self.feed.lock().held.as_ref().map(|held| (held.since, held.targets()));
+        let before = std::mem::replace(&mut state.held, held);
+        let (Some((since, targets)), Some((since_before, targets_before))) = (held, before) else {
+            state.confirmed.clear();
+            return;
+        };
+        if since != since_before || targets > targets_before {
+            // This very answer, or one just before it, has lost them.
+            state.confirmed.clear();
+            return;
+        }
+        state.confirmed.insert(watch.to_owned());
+        let services = state.watched.iter().flatten().map(String::as_str);
+        let catalog = state.catalog.then_some("");
+        if services.chain(catalog).all(|watch| state.confirmed.contains(watch)) {
+            self.feed.confirm();
         }
     }
 
@@ -285,6 +317,31 @@ mod tests {
         let empty = Board { state: Mutex::default(), ..self::board() };
         empty.watching(names(&[]));
         assert!(seen(&empty).1);
+    }
+
+    #[test]
+    fn held_targets_are_given_up_once_every_watch_was_answered_again() {
+        let feed = Feed::with_max_loss(Arc::default(), crate::MaxLoss::percent(10));
+        let board = Board { name: "c".to_owned(), feed, state: Mutex::default() };
+        let mut index = 0;
+        let mut answer = |watch: &str, news: &dyn Fn()| {
+            index += 1;
+            board.judge(watch, Ok(Answer { index, content: () }), &mut 0, |()| news());
+            board.feed.holds()
+        };
+        answer("", &|| board.watching(names(&["a", "b"])));
+        for service in ["a", "b"] {
+            let targets = (0..10).map(|n| Labels::from([("__address__", format!("{service}:{n}"))])).collect();
+            let group = TargetGroup { source: service.to_owned(), targets, labels: Labels::default() };
+            answer(service, &|| board.found(group.clone()));
+        }
+        assert!(answer("", &|| board.watching(names(&["a"]))), "b is gone");
+        assert!(answer("a", &|| {}));
+        let nothing = || board.found(TargetGroup { targets: Vec::new(), ..with_target("a") });
+        assert!(answer("a", &nothing), "so are the targets of a");
+        assert!(answer("a", &|| {}), "the catalog was not read again since");
+        assert!(!answer("", &|| {}));
+        assert!(board.feed.lock().in_force().next().is_none());
     }
 
     #[test]

@@ -11,9 +11,10 @@ use super::{
     around::Look,
     dependents::Kind,
     joined_pods::{JoinedPods, TargetRef},
-    labels::{MetaLabels, join_host_port, sanitised},
+    labels::{MetaLabels, join_host_port, metadata, sanitised},
+    pool::{Registry, WatchPool},
     runner::Role,
-    watch::{Registry, WatchPool, Watched, namespaced},
+    watch::{Watched, namespaced},
 };
 
 /// Names the service that a slice is of.
@@ -24,6 +25,7 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 #[resource(inherit = v1::EndpointSlice)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointSlice {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     address_type: Option<String>,
     endpoints: Option<Vec<Endpoint>>,

@@ -11,15 +11,17 @@ use super::{
     around::Look,
     dependents::Kind,
     joined_pods::{JoinedPods, TargetRef},
-    labels::{MetaLabels, join_host_port},
+    labels::{MetaLabels, join_host_port, metadata},
+    pool::{Registry, WatchPool},
     runner::Role,
-    watch::{Registry, WatchPool, Watched, namespaced},
+    watch::{Watched, namespaced},
 };
 
 /// The parts of an endpoints object that targets are made of.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = v1::Endpoints)]
 pub(crate) struct Endpoints {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     subsets: Option<Vec<Subset>>,
 }

@@ -10,15 +10,17 @@ use serde::Deserialize;
 use super::{
     around::Look,
     dependents::Kind,
-    labels::{MetaLabels, extended, key},
+    labels::{MetaLabels, extended, key, metadata},
+    pool::{Registry, WatchPool},
     runner::Role,
-    watch::{Registry, WatchPool, Watched, namespaced},
+    watch::{Watched, namespaced},
 };
 
 /// The parts of an ingress that targets are made of.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = v1::Ingress)]
 pub(crate) struct Ingress {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,

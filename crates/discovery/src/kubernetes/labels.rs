@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::ObjectMeta;
 use kvass_model::{ADDRESS_LABEL, INSTANCE_LABEL, Labels, LabelsBuilder, TargetGroup};
+use serde::{Deserialize, Deserializer};
 
 /// Begins the name of every label that a Kubernetes discovery makes.
 const PREFIX: &str = "__meta_kubernetes_";
@@ -107,6 +109,24 @@ pub(crate) fn extended<'a>(group: &Arc<TargetGroup>, more: impl IntoIterator<Ite
         labels.merge(extra);
     }
     Arc::new(TargetGroup { source: group.source.clone(), targets: group.targets.clone(), labels: labels.build() })
+}
+
+/// The parts of an object's metadata that matter here. Who manages which field is a third of many objects; it is passed over.
+pub(crate) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Parts {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        labels: Option<BTreeMap<String, String>>,
+        annotations: Option<BTreeMap<String, String>>,
+        owner_references: Option<Vec<OwnerReference>>,
+    }
+    let Parts { name, namespace, uid, resource_version, labels, annotations, owner_references } =
+        Parts::deserialize(deserializer)?;
+    Ok(ObjectMeta { name, namespace, uid, resource_version, labels, annotations, owner_references, ..ObjectMeta::default() })
 }
 
 /// The text with every character that a label name cannot hold replaced by an underscore.

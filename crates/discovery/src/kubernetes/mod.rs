@@ -15,10 +15,11 @@ mod namespace;
 mod node;
 mod owner;
 mod pod;
+mod pool;
 mod runner;
 mod service;
 mod store;
 mod watch;
 
+pub(crate) use pool::WatchPool;
 pub(crate) use runner::run;
-pub(crate) use watch::WatchPool;

@@ -6,14 +6,16 @@ use kvass_model::Labels;
 use serde::Deserialize;
 
 use super::{
-    labels::MetaLabels,
-    watch::{Registry, WatchPool, Watched},
+    labels::{MetaLabels, metadata},
+    pool::{Registry, WatchPool},
+    watch::Watched,
 };
 
 /// A namespace, as far as its objects are described by it.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = v1::Namespace)]
 pub(crate) struct Namespace {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
 }
 

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use super::{
     around::Look,
     dependents::Kind,
-    labels::{MetaLabels, join_host_port, key, sanitised, without},
+    labels::{MetaLabels, join_host_port, key, metadata, sanitised, without},
+    pool::{Registry, WatchPool},
     runner::Role,
-    watch::{Registry, WatchPool, Watched},
+    watch::Watched,
 };
 
 /// Types of addresses, the preferred one first.
@@ -22,6 +23,7 @@ const ADDRESS_TYPES: [&str; 6] = ["InternalIP", "InternalDNS", "ExternalIP", "Ex
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = v1::Node)]
 pub(crate) struct Node {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,

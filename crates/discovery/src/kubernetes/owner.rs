@@ -4,7 +4,11 @@ use k8s_openapi::api::{apps, batch};
 use kube::{Api, Client, api::ObjectMeta};
 use serde::Deserialize;
 
-use super::watch::{Registry, WatchPool, Watched, namespaced};
+use super::{
+    labels::metadata,
+    pool::{Registry, WatchPool},
+    watch::{Watched, namespaced},
+};
 
 /// The object that controls another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,7 @@ impl Controller {
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = apps::v1::ReplicaSet)]
 pub(crate) struct ReplicaSet {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
 }
 
@@ -32,6 +37,7 @@ pub(crate) struct ReplicaSet {
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = batch::v1::Job)]
 pub(crate) struct Job {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
 }
 

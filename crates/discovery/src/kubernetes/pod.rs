@@ -10,16 +10,18 @@ use serde::Deserialize;
 use super::{
     around::Look,
     dependents::Kind,
-    labels::{MetaLabels, extended, join_host_port, key},
+    labels::{MetaLabels, extended, join_host_port, key, metadata},
     owner::Controller,
+    pool::{Registry, WatchPool},
     runner::Role,
-    watch::{Registry, WatchPool, Watched, namespaced},
+    watch::{Watched, namespaced},
 };
 
 /// The parts of a pod that targets are made of; a whole one costs ten times the memory.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = v1::Pod)]
 pub(crate) struct Pod {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,

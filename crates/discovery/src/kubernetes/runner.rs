@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kvass_config::{KubernetesRole, KubernetesSdConfig};
 use kvass_model::{PrometheusLine, TargetGroup};
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{
     access::{Access, AccessError, own_namespace},
@@ -17,11 +20,12 @@ use super::{
     node::Node,
     owner::{Job, ReplicaSet},
     pod::Pod,
+    pool::{Followed, Scope, Subscription, WatchPool},
     service::Service,
     store::Store,
-    watch::{Followed, Scope, Subscription, WatchPool, Watched},
+    watch::Watched,
 };
-use crate::feed::Feed;
+use crate::{feed::Feed, loss::CONFIRM_AFTER};
 
 /// How often a missing service account is looked for.
 const RETRY: Duration = Duration::from_secs(5);
@@ -73,22 +77,72 @@ fn namespaces(config: &KubernetesSdConfig) -> Result<BTreeSet<Option<String>>, A
 }
 
 async fn follow<R: Role>(config: &KubernetesSdConfig, namespaces: BTreeSet<Option<String>>, pool: &WatchPool, feed: &Feed) {
+    feed.set_name("kubernetes_sd_configs");
     let wake = Arc::new(Notify::new());
     let mut line = pool.line();
+    let mut further = FurtherList::default();
     let mut parts: Vec<Part<R>> = namespaces.into_iter().map(|namespace| Part::new(config, namespace, pool, &wake)).collect();
     loop {
         let mut all_anew = false;
         tokio::select! {
             () = wake.notified() => {}
             Ok(()) = line.changed() => all_anew = true,
+            () = further.due() => parts.iter().for_each(|part| part.objects.list_anew()),
         }
         // Namespaces share the watches of what lies in none.
         let errors: BTreeSet<String> = parts.iter().flat_map(Part::errors).collect();
         feed.set_errors(errors.into_iter().collect());
-        if parts.iter().all(Part::synced) {
-            let line = *line.borrow_and_update();
-            feed.update(parts.iter_mut().flat_map(|part| part.changes(line, all_anew)).collect::<Vec<_>>());
+        // A namespace that may not be listed does not keep back the others.
+        let complete = parts.iter().all(Part::synced);
+        let line = *line.borrow_and_update();
+        // Before the changes, which may come with a list.
+        let lists: Vec<u64> = parts.iter().map(|part| part.objects.store().lists()).collect();
+        let known = parts.iter_mut().filter(|part| part.synced());
+        let changes: Vec<_> = known.flat_map(|part| part.changes(line, all_anew)).collect();
+        if !changes.is_empty() || complete {
+            feed.update_part(changes, complete);
         }
+        let held = feed.lock().held.as_ref().map(|held| (held.since, held.targets()));
+        if further.has_come(held, &lists) {
+            feed.confirm();
+        }
+    }
+}
+
+/// The list that is waited for while targets are held that went missing: one that began after they did.
+#[derive(Default)]
+struct FurtherList {
+    /// Since when targets are held, and how many.
+    held: Option<(std::time::Instant, usize)>,
+    /// When it is to be asked for; `None` once it was.
+    ask_at: Option<Instant>,
+    /// The lists there had been, by part.
+    lists: Vec<u64>,
+}
+
+impl FurtherList {
+    /// Completes when the list is to be asked for, once.
+    async fn due(&mut self) {
+        match self.ask_at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+        self.ask_at = None;
+    }
+
+    /// Whether every part was listed after the last of the held targets went. One that never was has none of them.
+    fn has_come(&mut self, held: Option<(std::time::Instant, usize)>, lists: &[u64]) -> bool {
+        let before = std::mem::replace(&mut self.held, held);
+        let Some((since, targets)) = held else {
+            self.ask_at = None;
+            return false;
+        };
+        let more = before.is_none_or(|(since_before, before)| since != since_before || targets > before);
+        if more {
+            self.ask_at = Some(Instant::now() + CONFIRM_AFTER);
+            self.lists = lists.to_vec();
+        }
+        lists.iter().zip(&self.lists).all(|(now, before)| now > before || *now == 0)
     }
 }
 

@@ -10,15 +10,17 @@ use serde::Deserialize;
 use super::{
     around::Look,
     dependents::Kind,
-    labels::{MetaLabels, extended, join_host_port, key},
+    labels::{MetaLabels, extended, join_host_port, key, metadata},
+    pool::{Registry, WatchPool},
     runner::Role,
-    watch::{Registry, WatchPool, Watched, namespaced},
+    watch::{Watched, namespaced},
 };
 
 /// The parts of a service that targets are made of.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
 #[resource(inherit = v1::Service)]
 pub(crate) struct Service {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,

@@ -18,6 +18,8 @@ struct State<E> {
     objects: HashMap<String, Arc<E>>,
     synced: bool,
     error: Option<String>,
+    /// How often everything was listed.
+    lists: u64,
     subscribers: Vec<Subscriber>,
 }
 
@@ -40,7 +42,7 @@ impl ChangedKeys {
 
 impl<E> Default for Store<E> {
     fn default() -> Self {
-        Store(Mutex::new(State { objects: HashMap::new(), synced: false, error: None, subscribers: Vec::new() }))
+        Store(Mutex::new(State { objects: HashMap::new(), synced: false, error: None, lists: 0, subscribers: Vec::new() }))
     }
 }
 
@@ -70,8 +72,14 @@ impl<E: PartialEq> Store<E> {
         }
         changed.extend(gone);
         state.synced = true;
+        state.lists += 1;
         state.error = None;
         state.notify(&changed);
+    }
+
+    /// How often everything was listed.
+    pub(crate) fn lists(&self) -> u64 {
+        lock(&self.0).lists
     }
 
     /// An object came or changed.

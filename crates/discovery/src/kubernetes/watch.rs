@@ -1,49 +1,35 @@
 //! Keeps a copy of the objects of one kind, by listing and then watching them.
 //!
+//! Where the server can, a watch begins with all objects one by one, so that no list is ever in memory as a whole: with
+//! many objects that is most of what it would cost.
+//!
 //! kube's own `watcher` is not used: it reopens a watch that the server closes at once without any
-//! pause, repeats failing lists at a constant rate, and cannot resume a watch with a new client.
+//! pause, repeats failing lists at a constant rate, does not fall back where streams are refused, and cannot resume a watch
+//! with a new client.
 
-use std::{
-    collections::BTreeSet,
-    convert::Infallible,
-    fmt::Debug,
-    pin::pin,
-    sync::{Arc, Mutex, Weak},
-    time::Duration,
-};
+use std::{collections::HashMap, convert::Infallible, fmt::Debug, pin::pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
     api::{ListParams, ObjectList, VersionMatch, WatchEvent, WatchParams},
+    core::watch::Bookmark,
 };
-use kvass_model::PrometheusLine;
 use kvass_scrape::ClientOptions;
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use super::{
-    access::{Access, AccessError},
-    endpoint_slice::EndpointSlice,
-    endpoints::Endpoints,
-    ingress::Ingress,
+    access::AccessError,
     labels::key,
-    namespace::Namespace,
-    node::Node,
-    owner::{Job, ReplicaSet},
-    pod::Pod,
-    service::Service,
-    store::{ChangedKeys, Store},
+    pool::{Registry, Scope, WatchPool},
+    store::Store,
 };
-use crate::{
-    backoff::Backoff,
-    feed::lock,
-    manager::{DiscoveryOptions, Task},
-};
+use crate::backoff::Backoff;
 
 /// Pauses after failures.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -55,6 +41,8 @@ const HEALTHY_WATCH: Duration = Duration::from_secs(5);
 /// How long a list may take, and a watch to begin.
 const LIST_LIMIT: Duration = Duration::from_secs(300);
 const WATCH_START_LIMIT: Duration = Duration::from_secs(60);
+/// Whatever the server has in its cache.
+const ANY_VERSION: &str = "0";
 /// Objects of a page, where lists come in pages.
 const PAGE: u32 = 500;
 /// When the server is asked to end a watch, and when we stop believing that it will.
@@ -89,140 +77,6 @@ where
     }
 }
 
-/// What a watch covers: server, namespace, selectors. Equal ones are one watch.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Scope {
-    pub(crate) access: Access,
-    /// `None` for all namespaces.
-    pub(crate) namespace: Option<String>,
-    pub(crate) label_selector: String,
-    pub(crate) field_selector: String,
-}
-
-/// The watches that are running, shared by everybody who asks for the same.
-#[derive(Debug)]
-pub(crate) struct WatchPool {
-    client_options: ClientOptions,
-    line: watch::Sender<PrometheusLine>,
-    pub(crate) pods: Registry<Pod>,
-    pub(crate) services: Registry<Service>,
-    pub(crate) endpoints: Registry<Endpoints>,
-    pub(crate) endpoint_slices: Registry<EndpointSlice>,
-    pub(crate) ingresses: Registry<Ingress>,
-    pub(crate) nodes: Registry<Node>,
-    pub(crate) namespaces: Registry<Namespace>,
-    pub(crate) replica_sets: Registry<ReplicaSet>,
-    pub(crate) jobs: Registry<Job>,
-}
-
-impl WatchPool {
-    pub(crate) fn new(options: &DiscoveryOptions) -> Self {
-        let client_options = ClientOptions {
-            keep_alive: options.keep_alive,
-            http2: options.http2,
-            // A watch has no size.
-            body_size_limit: 0,
-            ..ClientOptions::default()
-        };
-        WatchPool {
-            client_options,
-            line: watch::Sender::default(),
-            pods: Registry::default(),
-            services: Registry::default(),
-            endpoints: Registry::default(),
-            endpoint_slices: Registry::default(),
-            ingresses: Registry::default(),
-            nodes: Registry::default(),
-            namespaces: Registry::default(),
-            replica_sets: Registry::default(),
-            jobs: Registry::default(),
-        }
-    }
-
-    /// Says whose rules apply from now on.
-    pub(crate) fn set_line(&self, line: PrometheusLine) {
-        self.line.send_if_modified(|known| std::mem::replace(known, line) != line);
-    }
-
-    /// Whose rules apply.
-    pub(crate) fn line(&self) -> watch::Receiver<PrometheusLine> {
-        self.line.subscribe()
-    }
-
-    /// The watch over `scope`; `wake` is notified of its changes.
-    pub(crate) fn subscribe<K: Watched>(&self, scope: Scope, wake: &Arc<Notify>) -> Subscription<K> {
-        let mut running = lock(&K::registry(self).0);
-        running.retain(|(_, watch)| watch.strong_count() > 0);
-        let known = running.iter().find(|(known, _)| *known == scope).and_then(|(_, watch)| watch.upgrade());
-        let watch = known.unwrap_or_else(|| {
-            let store = Arc::new(Store::default());
-            let follower = Follower::<K>::new(scope.clone(), self.client_options.clone(), Arc::clone(&store));
-            let watch = Arc::new(SharedWatch { store, _task: Task::spawn(follower.run()) });
-            running.push((scope, Arc::downgrade(&watch)));
-            watch
-        });
-        let changed = watch.store.subscribe(wake);
-        Subscription { watch, changed }
-    }
-}
-
-/// Running watches of one kind.
-#[derive(Debug)]
-pub(crate) struct Registry<K: Watched>(Mutex<Vec<(Scope, Weak<SharedWatch<K>>)>>);
-
-impl<K: Watched> Default for Registry<K> {
-    fn default() -> Self {
-        Registry(Mutex::default())
-    }
-}
-
-/// A watch, for as long as anybody is subscribed to it.
-#[derive(Debug)]
-pub(crate) struct SharedWatch<K: Watched> {
-    store: Arc<Store<K::Entry>>,
-    _task: Task,
-}
-
-/// One reader's view of a watch.
-#[derive(Debug)]
-pub(crate) struct Subscription<K: Watched> {
-    watch: Arc<SharedWatch<K>>,
-    changed: Arc<ChangedKeys>,
-}
-
-impl<K: Watched> Subscription<K> {
-    /// What is known from the watch.
-    pub(crate) fn store(&self) -> &Arc<Store<K::Entry>> {
-        &self.watch.store
-    }
-}
-
-/// A subscription, whatever its kind.
-pub(crate) trait Followed: Send {
-    /// The keys of the objects that came, changed or went since this was last asked.
-    fn take_changed(&self) -> BTreeSet<String>;
-
-    /// Whether all objects were ever listed.
-    fn synced(&self) -> bool;
-
-    /// What is wrong at present.
-    fn error(&self) -> Option<String>;
-}
-
-impl<K: Watched> Followed for Subscription<K> {
-    fn take_changed(&self) -> BTreeSet<String> {
-        self.changed.take()
-    }
-
-    fn synced(&self) -> bool {
-        self.store().synced()
-    }
-
-    fn error(&self) -> Option<String> {
-        self.store().error()
-    }
-}
-
 /// Why a watch stopped.
 #[derive(Debug, thiserror::Error)]
 enum WatchError {
@@ -234,6 +88,10 @@ enum WatchError {
     Timeout(Duration),
     #[error("the list has no resource version")]
     NoVersion,
+    #[error("the watch does not begin with all objects")]
+    NoStream,
+    #[error("the watch ended before all objects were there")]
+    Cut,
 }
 
 impl WatchError {
@@ -242,29 +100,58 @@ impl WatchError {
         match self {
             WatchError::Timeout(_) => true,
             WatchError::Api(kube::Error::Api(status)) => matches!(status.code, 413 | 504),
-            WatchError::Access(_) | WatchError::Api(_) | WatchError::NoVersion => false,
+            WatchError::Access(_) | WatchError::Api(_) | WatchError::NoVersion | WatchError::NoStream | WatchError::Cut => false,
+        }
+    }
+
+    /// Whether the server cannot begin a watch with all objects, or does not understand that it is asked to.
+    fn is_without_streams(&self) -> bool {
+        match self {
+            WatchError::NoStream => true,
+            WatchError::Api(kube::Error::Api(status)) => matches!(status.code, 400 | 404..=406 | 415 | 422),
+            WatchError::Access(_) | WatchError::Api(_) | WatchError::Timeout(_) | WatchError::NoVersion | WatchError::Cut => {
+                false
+            }
         }
     }
 }
+
+/// How all objects are asked for. What a server fails at is not tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    /// A watch begins with them.
+    Stream,
+    /// A list without a limit: with one, servers before 1.34 ask their database instead of their cache.
+    AtOnce,
+    /// A list in pages, as all at once was too much for the server.
+    Pages,
+}
+
+/// Ends the objects with which a watch begins, in the annotations of a bookmark.
+const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 enum WatchEnd {
     /// By the server, as it does from time to time.
     Closed,
     /// The server no longer knows the version we were at.
     Expired,
+    /// Somebody wants to have everything listed.
+    Anew,
 }
 
 /// Keeps a store equal to what the API server has.
-struct Follower<K: Watched> {
+pub(crate) struct Follower<K: Watched> {
     scope: Scope,
     client_options: ClientOptions,
     store: Arc<Store<K::Entry>>,
+    anew: Arc<Notify>,
+    /// The next list is to come from the server's database.
+    from_database: bool,
     /// Where the watch is to be resumed; `None` means list first.
     version: Option<String>,
     backoff: Backoff,
     failures: u32,
-    /// Lists come in pages, as all at once was too much for the server.
-    by_pages: bool,
+    listing: Listing,
 }
 
 /// What is kept of all objects, and the version of the list.
@@ -275,22 +162,29 @@ fn kept<K: Watched>(object: &K) -> (String, K::Entry) {
 }
 
 impl<K: Watched> Follower<K> {
-    fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>) -> Self {
-        let backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        Follower { scope, client_options, store, version: None, backoff, failures: 0, by_pages: false }
+    /// Nothing is asked for before [`run`](Self::run). `anew` has everything listed once more.
+    pub(crate) fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>, anew: Arc<Notify>) -> Self {
+        let (backoff, from_database) = (Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), false);
+        let (version, listing) = (None, Listing::Stream);
+        Follower { scope, client_options, store, anew, from_database, version, backoff, failures: 0, listing }
     }
 
-    async fn run(mut self) {
+    /// Follows the server for ever.
+    pub(crate) async fn run(mut self) {
         let kind = K::plural(&());
         loop {
             let Err(error) = self.follow().await;
-            let error = describe(&error);
-            tracing::warn!(%kind, namespace = self.scope.namespace, error, "kubernetes watch failed, known objects stay");
+            let text = describe(&error);
+            tracing::warn!(%kind, namespace = self.scope.namespace, error = text, "kubernetes watch failed, known objects stay");
             let within = self.scope.namespace.as_ref().map(|n| format!(" in namespace {n}")).unwrap_or_default();
-            self.store.set_error(Some(format!("kubernetes_sd_configs: {kind}{within}: {error}")));
+            self.store.set_error(Some(format!("kubernetes_sd_configs: {kind}{within}: {text}")));
             self.failures += 1;
             if self.failures.is_multiple_of(RESUMES) {
                 self.version = None;
+                // Something between us and the server may not let a stream last.
+                if matches!(error, WatchError::Cut) {
+                    self.listing = Listing::AtOnce;
+                }
             }
             sleep(self.backoff.next()).await;
         }
@@ -301,34 +195,53 @@ impl<K: Watched> Follower<K> {
         let client = self.scope.access.client(&self.client_options).await?;
         let api = K::api(client, self.scope.namespace.as_deref());
         loop {
-            let version = match self.version.clone() {
-                Some(version) => version,
-                None => self.list(&api).await?,
-            };
             let started = Instant::now();
-            match self.watch(&api, version).await? {
+            let end = match (self.version.clone(), self.listing) {
+                (Some(version), _) => self.watch(&api, &version, false).await?,
+                (None, Listing::Stream) if !self.from_database => match self.watch(&api, ANY_VERSION, true).await {
+                    Err(error) if self.version.is_none() && error.is_without_streams() => {
+                        self.listing = Listing::AtOnce;
+                        continue;
+                    }
+                    end => end?,
+                },
+                (None, _) => {
+                    self.list(&api).await?;
+                    continue;
+                }
+            };
+            match end {
                 WatchEnd::Closed => sleep_until(started + WATCH_SPACING).await,
                 WatchEnd::Expired => {
                     self.version = None;
                     sleep(self.backoff.next()).await;
                 }
+                WatchEnd::Anew => {
+                    self.version = None;
+                    self.from_database = true;
+                    sleep_until(started + WATCH_SPACING).await;
+                }
             }
         }
     }
 
-    async fn list(&mut self, api: &Api<K>) -> Result<String, WatchError> {
-        let listed = if self.by_pages { self.list_pages(api).await } else { self.list_at_once(api).await };
-        self.by_pages |= listed.as_ref().is_err_and(WatchError::is_too_much);
+    async fn list(&mut self, api: &Api<K>) -> Result<(), WatchError> {
+        // With a limit and without a version the database is asked.
+        let by_pages = self.listing == Listing::Pages || self.from_database;
+        let listed = if by_pages { self.list_pages(api).await } else { self.list_at_once(api).await };
+        if listed.as_ref().is_err_and(WatchError::is_too_much) {
+            self.listing = Listing::Pages;
+        }
         let (objects, version) = listed?;
         let version = version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
         self.store.replace(objects);
-        self.version = Some(version.clone());
-        Ok(version)
+        self.version = Some(version);
+        self.from_database = false;
+        Ok(())
     }
 
-    /// Without a limit: with one, servers before 1.34 ask their database instead of their cache.
     async fn list_at_once(&self, api: &Api<K>) -> Result<Listed<K>, WatchError> {
-        let version = Some("0".to_owned());
+        let version = Some(ANY_VERSION.to_owned());
         let params = ListParams { resource_version: version, version_match: Some(VersionMatch::NotOlderThan), ..self.params() };
         let list = self.page(api, &params).await?;
         Ok((list.items.iter().map(kept).collect(), list.metadata.resource_version))
@@ -359,42 +272,75 @@ impl<K: Watched> Follower<K> {
         }
     }
 
-    async fn watch(&mut self, api: &Api<K>, version: String) -> Result<WatchEnd, WatchError> {
+    /// Watches until the server ends it. `from_all`: the watch begins with all objects, and what is not among them has gone.
+    async fn watch(&mut self, api: &Api<K>, version: &str, from_all: bool) -> Result<WatchEnd, WatchError> {
         let params = WatchParams {
             label_selector: selector(&self.scope.label_selector),
             field_selector: selector(&self.scope.field_selector),
             timeout: Some(WATCH_SECONDS),
+            send_initial_events: from_all,
             ..WatchParams::default()
         };
         let started = Instant::now();
-        let stream = timeout(WATCH_START_LIMIT, api.watch(&params, &version)).await;
+        let stream = timeout(WATCH_START_LIMIT, api.watch(&params, version)).await;
         let stream = match stream.map_err(|_| WatchError::Timeout(WATCH_START_LIMIT))? {
             Err(kube::Error::Api(status)) if status.code == 410 => return Ok(WatchEnd::Expired),
             stream => stream?,
         };
         let mut stream = pin!(stream);
-        self.store.set_error(None);
+        // What is known until all is.
+        let mut all = from_all.then(HashMap::new);
+        if all.is_none() {
+            self.store.set_error(None);
+        }
         loop {
-            let event = timeout(WATCH_IDLE_LIMIT, stream.next()).await.map_err(|_| WatchError::Timeout(WATCH_IDLE_LIMIT))?;
+            let (limit, until) = match all {
+                Some(_) => (LIST_LIMIT, started + LIST_LIMIT),
+                None => (WATCH_IDLE_LIMIT, Instant::now() + WATCH_IDLE_LIMIT),
+            };
+            let event = tokio::select! {
+                event = timeout_at(until, stream.next()) => event.map_err(|_| WatchError::Timeout(limit))?,
+                () = self.anew.notified() => return Ok(WatchEnd::Anew),
+            };
             let Some(event) = event else { break };
             match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    self.store.apply(key(object.meta()), object.entry());
-                    self.advance(object.meta().resource_version.clone());
+                    let (key, entry) = kept(&object);
+                    match &mut all {
+                        Some(all) => drop(all.insert(key, entry)),
+                        None => self.heard(&object, |store| store.apply(key, entry)),
+                    }
                 }
-                WatchEvent::Deleted(object) => {
-                    self.store.delete(key(object.meta()));
-                    self.advance(object.meta().resource_version.clone());
+                WatchEvent::Deleted(object) => match &mut all {
+                    Some(all) => drop(all.remove(&key(object.meta()))),
+                    None => self.heard(&object, |store| store.delete(key(object.meta()))),
+                },
+                WatchEvent::Bookmark(bookmark) => {
+                    if let Some(all) = all.take() {
+                        if !ends_initial_events(&bookmark) {
+                            return Err(WatchError::NoStream);
+                        }
+                        self.store.replace(all);
+                    }
+                    self.advance(Some(bookmark.metadata.resource_version));
                 }
-                WatchEvent::Bookmark(bookmark) => self.advance(Some(bookmark.metadata.resource_version)),
                 WatchEvent::Error(status) if status.code == 410 => return Ok(WatchEnd::Expired),
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
             }
+        }
+        if all.is_some() {
+            return Err(WatchError::Cut);
         }
         if started.elapsed() >= HEALTHY_WATCH {
             self.healthy();
         }
         Ok(WatchEnd::Closed)
+    }
+
+    /// An object came, changed or went.
+    fn heard(&mut self, object: &K, change: impl FnOnce(&Store<K::Entry>)) {
+        change(&self.store);
+        self.advance(object.meta().resource_version.clone());
     }
 
     /// An event was heard.
@@ -411,12 +357,23 @@ impl<K: Watched> Follower<K> {
     }
 }
 
+fn ends_initial_events(bookmark: &Bookmark) -> bool {
+    bookmark.metadata.annotations.get(INITIAL_END).is_some_and(|value| value == "true")
+}
+
 fn selector(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The error and its causes, each said once.
-fn describe(error: &dyn std::error::Error) -> String {
+/// What the server says, or the error and its causes, each said once.
+fn describe(error: &WatchError) -> String {
+    // kube adds everything it knows of the refusal.
+    if let WatchError::Api(kube::Error::Api(status)) = error
+        && !status.message.is_empty()
+    {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let error: &dyn std::error::Error = error;
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -83,8 +83,11 @@ fn changes(before: &Labels, after: &Labels, reason: impl Fn(&str) -> String) -> 
     names.sort_unstable();
     let changed = names.into_iter().filter(|name| before.get(name) != after.get(name));
     changed
-        .map(|name| {
-            Change { label: name.to_owned(), before: value(before, name), after: value(after, name), reason: reason(name) }
+        .map(|name| Change {
+            label: name.to_owned(),
+            before: value(before, name),
+            after: value(after, name),
+            reason: reason(name),
         })
         .collect()
 }

@@ -53,20 +53,26 @@ impl<'a> JobRules<'a> {
     }
 
     fn resolve_target(&self, target: &Labels, group: &Labels) -> Outcome {
+        let mut labels = self.discovered_labels(target, group);
+        if !kvass_relabel::process(&self.job.relabel_configs, &mut labels) {
+            return Outcome::Dropped;
+        }
+        let discovered = self.discovered_labels(target, group).build();
+        match self.build(&discovered, labels) {
+            Ok(target) => Outcome::Active(Arc::new(target)),
+            Err(error) => Outcome::Failed(Box::new(FailedTarget { discovered, error })),
+        }
+    }
+
+    /// The label set relabelling starts from.
+    pub(super) fn discovered_labels(&self, target: &Labels, group: &Labels) -> LabelsBuilder {
         let mut labels = LabelsBuilder::from(target);
         // Every target has an address of its own, and an empty one hides that of the group, too.
         for (name, value) in group.iter().filter(|(name, _)| *name != ADDRESS_LABEL) {
             labels.set_if_absent(name, value);
         }
         self.add_job_labels(&mut labels);
-        let discovered = labels.clone().build();
-        if !kvass_relabel::process(&self.job.relabel_configs, &mut labels) {
-            return Outcome::Dropped(discovered);
-        }
-        match self.build(&discovered, labels) {
-            Ok(target) => Outcome::Active(Arc::new(target)),
-            Err(error) => Outcome::Failed(FailedTarget { discovered, error }),
-        }
+        labels
     }
 
     /// Adds what a target takes from its job before it is relabelled.
@@ -156,4 +162,3 @@ fn duration(labels: &LabelsBuilder, name: &str, job: Duration) -> Result<Duratio
         Err(error) => Err(format!("{name}: {error}")),
     }
 }
-

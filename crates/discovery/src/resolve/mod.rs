@@ -19,15 +19,44 @@ use self::job_rules::JobRules;
 pub struct Resolved {
     /// Unique by hash over the whole job, in the order of the groups.
     pub active: Vec<Arc<Target>>,
-    /// Discovered labels of targets that relabelling dropped; at most `keep_dropped_targets` where that
-    /// is set.
-    pub dropped: Vec<Labels>,
+    /// Targets that relabelling dropped; at most `keep_dropped_targets` where that is set.
+    pub dropped: DroppedTargets,
     /// How many targets relabelling dropped.
     pub dropped_total: usize,
     /// Targets that cannot be built; they never affect their siblings.
     pub failed: Vec<FailedTarget>,
     /// The number of active targets where it exceeds the job's `target_limit`: all of them then fail.
     pub over_limit: Option<u64>,
+}
+
+/// Targets that relabelling dropped, as what they were made of. Their labels are put together when somebody asks for them:
+/// kept, they would be most of the memory that the discovery of many targets takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DroppedTargets {
+    made_for: Option<(Arc<ScrapeConfig>, PrometheusLine)>,
+    /// Groups and the index of the target in them.
+    targets: Vec<(Arc<TargetGroup>, usize)>,
+}
+
+impl DroppedTargets {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// The labels of each before relabelling.
+    pub fn labels(&self) -> impl Iterator<Item = Labels> {
+        let rules = self.made_for.as_ref().map(|(job, line)| JobRules::new(job, *line));
+        self.targets.iter().filter_map(move |(group, index)| {
+            let rules = rules.as_ref()?;
+            Some(rules.discovered_labels(group.targets.get(*index)?, &group.labels).build())
+        })
+    }
 }
 
 /// A target that cannot be scraped as its labels stand after relabelling.
@@ -40,9 +69,9 @@ pub struct FailedTarget {
 }
 
 /// Builds the targets of a job from its groups; see [`Resolver`] for doing so repeatedly.
-pub fn resolve(job: &ScrapeConfig, groups: &[Arc<TargetGroup>], line: PrometheusLine) -> Resolved {
+pub fn resolve(job: &Arc<ScrapeConfig>, groups: &[Arc<TargetGroup>], line: PrometheusLine) -> Resolved {
     let rules = JobRules::new(job, line);
-    collect(job, groups.iter().map(|group| rules.resolve_group(group)))
+    collect(job, line, groups.iter().map(|group| (group, rules.resolve_group(group))))
 }
 
 /// Builds the targets of one job again and again, and spends work only on groups that are new: a change
@@ -56,7 +85,7 @@ pub struct Resolver {
 
 #[derive(Debug)]
 struct ResolvedGroup {
-    _group: Arc<TargetGroup>,
+    group: Arc<TargetGroup>,
     outcomes: Vec<Outcome>,
 }
 
@@ -81,40 +110,47 @@ impl Resolver {
             self.groups.entry(key).or_insert_with(|| {
                 before
                     .remove(&key)
-                    .unwrap_or_else(|| ResolvedGroup { _group: Arc::clone(group), outcomes: rules.resolve_group(group) })
+                    .unwrap_or_else(|| ResolvedGroup { group: Arc::clone(group), outcomes: rules.resolve_group(group) })
             });
         }
-        collect(
-            job,
-            groups.iter().filter_map(|group| self.groups.get(&Arc::as_ptr(group).addr())).map(|g| g.outcomes.iter().cloned()),
-        )
+        let resolved = groups.iter().filter_map(|group| self.groups.get(&Arc::as_ptr(group).addr()));
+        collect(job, line, resolved.map(|resolved| (&resolved.group, resolved.outcomes.iter().cloned())))
     }
 }
 
 #[derive(Clone, Debug)]
 enum Outcome {
     Active(Arc<Target>),
-    Dropped(Labels),
-    Failed(FailedTarget),
+    Dropped,
+    Failed(Box<FailedTarget>),
 }
 
-fn collect<G: IntoIterator<Item = Outcome>>(job: &ScrapeConfig, groups: impl Iterator<Item = G>) -> Resolved {
+/// `groups` with what became of each of their targets.
+fn collect<'a, G: IntoIterator<Item = Outcome>>(
+    job: &Arc<ScrapeConfig>,
+    line: PrometheusLine,
+    groups: impl Iterator<Item = (&'a Arc<TargetGroup>, G)>,
+) -> Resolved {
     let keep_dropped = match usize::try_from(job.keep_dropped_targets) {
         Ok(0) | Err(_) => usize::MAX,
         Ok(limit) => limit,
     };
     let mut resolved = Resolved::default();
+    resolved.dropped.made_for = Some((Arc::clone(job), line));
+    let dropped = &mut resolved.dropped.targets;
     let mut unique = Unique::default();
-    for outcome in groups.flatten() {
+    for (group, index, outcome) in
+        groups.flat_map(|(group, outcomes)| outcomes.into_iter().enumerate().map(move |(index, outcome)| (group, index, outcome)))
+    {
         match outcome {
             Outcome::Active(target) => unique.add(target),
-            Outcome::Dropped(discovered) => {
+            Outcome::Dropped => {
                 resolved.dropped_total += 1;
-                if resolved.dropped.len() < keep_dropped {
-                    resolved.dropped.push(discovered);
+                if dropped.len() < keep_dropped {
+                    dropped.push((Arc::clone(group), index));
                 }
             }
-            Outcome::Failed(failed) => resolved.failed.push(failed),
+            Outcome::Failed(failed) => resolved.failed.push(*failed),
         }
     }
     resolved.active = unique.targets;

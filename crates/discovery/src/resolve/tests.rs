@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use kvass_config::{Config, LoadContext, SdConfig};
-
 use kvass_model::ADDRESS_LABEL;
 
 use super::*;
@@ -66,8 +65,7 @@ fn an_unknown_scheme_matters_to_prometheus_2_without_a_port_only() {
     assert!(outcome(config, PrometheusLine::V3).starts_with("ftp://a/metrics "));
     for line in BOTH {
         assert!(
-            outcome("  static_configs: [{targets: ['a:1'], labels: {__scheme__: ftp}}]", line)
-                .starts_with("ftp://a:1/metrics ")
+            outcome("  static_configs: [{targets: ['a:1'], labels: {__scheme__: ftp}}]", line).starts_with("ftp://a:1/metrics ")
         );
     }
 }
@@ -98,9 +96,7 @@ fn bad_targets_say_why() {
         }
     }
     for line in BOTH {
-        assert!(
-            outcome(&rule("__scrape_timeout__", "soon"), line).starts_with("__scrape_timeout__: \"soon\" is not a duration")
-        );
+        assert!(outcome(&rule("__scrape_timeout__", "soon"), line).starts_with("__scrape_timeout__: \"soon\" is not a duration"));
     }
     let native = rule("__scrape_native_histograms__", "maybe");
     assert!(outcome(&native, PrometheusLine::V2).contains("maybe"));
@@ -151,7 +147,8 @@ fn one_bad_target_is_alone() {
         assert_eq!(resolved.failed.len(), 1);
         assert_eq!(resolved.failed[0].discovered.address(), "b:1");
         assert_eq!((resolved.dropped_total, resolved.dropped.len()), (1, 1));
-        assert_eq!(resolved.dropped[0].address(), "d:1");
+        let dropped: Vec<Labels> = resolved.dropped.labels().collect();
+        assert_eq!((dropped[0].address(), dropped[0].get("job")), ("d:1", Some("j")));
         assert_eq!(resolved.over_limit, None);
     }
 }
@@ -215,14 +212,17 @@ fn an_explanation_ends_as_resolving_does() {
             PrometheusLine::V2 => assert_eq!(finished, ["__address__", "__meta_x", "instance"]),
             PrometheusLine::V3 => assert_eq!(finished, ["__meta_x", "instance"]),
         }
-        assert_eq!(end(&resolved.dropped[0], false).end, End::Dropped(0));
+        assert_eq!(end(&resolved.dropped.labels().next().unwrap(), false).end, End::Dropped(0));
         assert_eq!(end(&resolved.failed[0].discovered, false).end, End::Failed(resolved.failed[0].error.clone()));
 
         let found = Labels::from([("__address__", "a"), ("__meta_x", "y"), ("__scrape_interval__", "5m")]);
         let explained = end(&found, true);
         assert_eq!(explained.end, end(&active.discovered, false).end, "the job adds what the discovered labels have");
         let added: Vec<(&str, &str)> = explained.added.iter().map(|c| (c.label.as_str(), c.reason.as_str())).collect();
-        assert!(added.contains(&("__param_m", "params of the job")) && added.contains(&("job", "job_name of the job")), "{added:?}");
+        assert!(
+            added.contains(&("__param_m", "params of the job")) && added.contains(&("job", "job_name of the job")),
+            "{added:?}"
+        );
         assert!(!added.iter().any(|(label, _)| *label == "__scrape_interval__"), "it was there: {added:?}");
     }
 }

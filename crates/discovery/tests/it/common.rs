@@ -1,7 +1,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use kvass_config::{Config, LoadContext, ScrapeConfig};
-use kvass_discovery::{Discovered, DiscoveryOptions, DnsOptions, JobDiscovery, Manager};
+use kvass_discovery::{Discovered, DiscoveryOptions, DnsOptions, Environment, JobDiscovery, Manager};
 use kvass_model::PrometheusLine;
 use tokio::sync::watch;
 
@@ -17,12 +17,28 @@ pub(crate) fn jobs(scrape_configs: &str) -> Vec<Arc<ScrapeConfig>> {
     parse(&format!("scrape_configs:\n{scrape_configs}"), PrometheusLine::V2)
 }
 
+pub(crate) fn options() -> DiscoveryOptions {
+    DiscoveryOptions {
+        keep_alive: true,
+        scrape_proxy: None,
+        http2: true,
+        dns: DnsOptions::default(),
+        environment: Environment::default(),
+        delegate: None,
+        max_loss: None,
+    }
+}
+
 pub(crate) fn manager() -> Manager {
     manager_with(DnsOptions::default())
 }
 
 pub(crate) fn manager_with(dns: DnsOptions) -> Manager {
-    Manager::new(DiscoveryOptions { keep_alive: true, scrape_proxy: None, http2: true, dns })
+    Manager::new(DiscoveryOptions { dns, ..options() })
+}
+
+pub(crate) fn manager_in(environment: Environment) -> Manager {
+    Manager::new(DiscoveryOptions { environment, ..options() })
 }
 
 /// Waits until the job looks as it should; shows how it looks instead when it never does.
@@ -35,7 +51,7 @@ pub(crate) fn until(
     let caller = std::panic::Location::caller();
     async move {
         let found = snapshots.wait_for(|d| d.jobs.get(job).is_some_and(&mut holds));
-        let found = tokio::time::timeout(Duration::from_secs(20), found).await.map(|d| d.unwrap().jobs[job].clone());
+        let found = tokio::time::timeout(Duration::from_secs(60), found).await.map(|d| d.unwrap().jobs[job].clone());
         found.unwrap_or_else(|_| panic!("{caller}: never came about, last seen: {:#?}", snapshots.borrow().jobs.get(job)))
     }
 }

@@ -13,7 +13,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -23,6 +23,19 @@ pub(crate) struct ApiServer {
     state: Arc<Mutex<ServerState>>,
     /// Wakes the watches.
     changed: watch::Sender<()>,
+}
+
+/// What becomes of watches that are to begin with all objects.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(crate) enum Streams {
+    /// They are refused, as by servers without them.
+    #[default]
+    Refused,
+    /// They are told like others, which means nothing of the objects there are.
+    NotUnderstood,
+    /// They end in the middle.
+    Cut,
+    Told,
 }
 
 #[derive(Default)]
@@ -39,8 +52,11 @@ struct ServerState {
     down: bool,
     /// Kinds that nobody may read.
     forbidden: BTreeSet<&'static str>,
+    /// Namespaces of which nobody may read anything.
+    forbidden_namespaces: BTreeSet<&'static str>,
     /// Longer lists than this come in pages or not at all.
     longest_list: Option<usize>,
+    streams: Streams,
     requests: Vec<String>,
 }
 
@@ -115,9 +131,25 @@ impl ApiServer {
         });
     }
 
+    /// Refuses everything in that namespace, or no longer.
+    pub(crate) fn forbid_namespace(&self, namespace: &'static str, forbidden: bool) {
+        self.edit(|state| {
+            if forbidden {
+                state.forbidden_namespaces.insert(namespace)
+            } else {
+                state.forbidden_namespaces.remove(namespace)
+            };
+        });
+    }
+
     /// Fails at lists of more objects that are to be sent at once.
     pub(crate) fn set_longest_list(&self, objects: usize) {
         self.edit(|state| state.longest_list = Some(objects));
+    }
+
+    /// What becomes of watches that are to begin with all objects.
+    pub(crate) fn set_streams(&self, streams: Streams) {
+        self.edit(|state| state.streams = streams);
     }
 
     /// URIs requested so far.
@@ -157,17 +189,43 @@ async fn serve(State(server): State<ApiServer>, uri: Uri, headers: HeaderMap) ->
     let kind = kind.1;
     let (parent, grandparent) = (path.next(), path.next());
     let namespace = parent.filter(|_| grandparent == Some("namespaces")).map(str::to_owned);
-    if state.forbidden.contains(kind) {
+    if state.forbidden.contains(kind) || namespace.as_deref().is_some_and(|n| state.forbidden_namespaces.contains(n)) {
         return status(StatusCode::FORBIDDEN, &format!("{kind} is forbidden"));
     }
     let query = |name: &str| {
         uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
     };
     if query("watch").as_deref() == Some("true") {
-        let from: usize = query("resourceVersion").unwrap().parse().unwrap();
-        let generation = state.generation;
+        let mut from: usize = query("resourceVersion").unwrap().parse().unwrap();
+        let (generation, streams) = (state.generation, state.streams);
+        let mut first = String::new();
+        if query("sendInitialEvents").as_deref() == Some("true") {
+            assert_eq!(query("resourceVersionMatch").as_deref(), Some("NotOlderThan"));
+            if streams == Streams::Refused {
+                return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+            }
+            let bookmark = |annotations: Value| {
+                let metadata = json!({"resourceVersion": state.version.to_string(), "annotations": annotations});
+                json!({"type": "BOOKMARK", "object": {"kind": "Pod", "apiVersion": "v1", "metadata": metadata}})
+            };
+            let within = |object: &&Value| namespace.as_ref().is_none_or(|n| object["metadata"]["namespace"] == *n);
+            let objects = state.objects.get(kind).into_iter().flat_map(BTreeMap::values).filter(within);
+            let added = |object| format!("{}\n", json!({"type": "ADDED", "object": object}));
+            from = state.version;
+            first = match streams {
+                Streams::NotUnderstood | Streams::Refused => format!("{}\n", bookmark(json!({}))),
+                Streams::Cut => objects.take(1).map(added).collect(),
+                Streams::Told => {
+                    let end = bookmark(json!({"k8s.io/initial-events-end": "true"}));
+                    objects.map(added).chain([format!("{end}\n")]).collect()
+                }
+            };
+            if streams == Streams::Cut {
+                return first.into_response();
+            }
+        }
         drop(state);
-        return watch_response(server, kind, namespace, from, generation);
+        return watch_response(server, kind, namespace, from, generation, first);
     }
     let within = |object: &&Value| namespace.as_ref().is_none_or(|n| object["metadata"]["namespace"] == *n);
     let items: Vec<&Value> = state.objects.get(kind).into_iter().flat_map(BTreeMap::values).filter(within).collect();
@@ -181,7 +239,14 @@ async fn serve(State(server): State<ApiServer>, uri: Uri, headers: HeaderMap) ->
     Json(json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items[start..end]})).into_response()
 }
 
-fn watch_response(server: ApiServer, kind: &'static str, namespace: Option<String>, from: usize, generation: usize) -> Response {
+fn watch_response(
+    server: ApiServer,
+    kind: &'static str,
+    namespace: Option<String>,
+    from: usize,
+    generation: usize,
+    first: String,
+) -> Response {
     let changed = server.changed.subscribe();
     let lines = stream::unfold((server, changed, from), move |(server, mut changed, from)| {
         let namespace = namespace.clone();
@@ -212,7 +277,8 @@ fn watch_response(server: ApiServer, kind: &'static str, namespace: Option<Strin
             }
         }
     });
-    Body::from_stream(lines).into_response()
+    let first = stream::iter((!first.is_empty()).then_some(Ok(first)));
+    Body::from_stream(first.chain(lines)).into_response()
 }
 
 fn status(code: StatusCode, reason: &str) -> Response {

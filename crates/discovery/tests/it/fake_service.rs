@@ -12,10 +12,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use kvass_discovery::{Discovered, Manager};
+use kvass_discovery::{Discovered, Environment, Manager};
 use tokio::sync::watch;
 
-use crate::common::{jobs, manager};
+use crate::common::{jobs, manager_in};
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -39,6 +39,20 @@ impl Request {
         pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).collect()
     }
 
+    /// What a call to AWS asks for.
+    pub(crate) fn action(&self) -> String {
+        match self.header("x-amz-target").rsplit_once('.') {
+            Some((_, action)) => action.to_owned(),
+            None => self.form("Action"),
+        }
+    }
+
+    /// A parameter of a posted form, empty if there is none.
+    pub(crate) fn form(&self, name: &str) -> String {
+        let mut pairs = url::form_urlencoded::parse(self.body.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
+    }
+
     /// The first value of a parameter.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         self.parameters(name).into_iter().next()
@@ -58,8 +72,16 @@ impl Reply {
         Reply { status: 200, headers: vec![("content-type", "application/json".to_owned())], body: body.into() }
     }
 
+    pub(crate) fn xml(body: impl Into<String>) -> Reply {
+        Reply::json(body).with("content-type", "text/xml")
+    }
+
     pub(crate) fn status(status: u16) -> Reply {
         Reply { status, headers: Vec::new(), body: "no".to_owned() }
+    }
+
+    pub(crate) fn with_status(self, status: u16) -> Reply {
+        Reply { status, ..self }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
@@ -87,7 +109,7 @@ pub(crate) struct FakeService {
     pub(crate) url: String,
     pub(crate) router: Router,
     requests: Arc<Mutex<Vec<Request>>>,
-    /// By path, or by path and query where that is told apart.
+    /// By path, by path and query, or by path and action, as in `/#GetInstances`.
     routes: Arc<Mutex<BTreeMap<String, Reply>>>,
 }
 
@@ -101,7 +123,8 @@ impl FakeService {
             let exact = routes.get(&format!("{}?{}", request.path, request.query));
             // Docker's clients choose a version.
             let versioned = request.path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|slash| &rest[slash..]));
-            let reply = exact.or_else(|| routes.get(&request.path)).or_else(|| routes.get(versioned?));
+            let reply = exact.or_else(|| routes.get(&format!("{}#{}", request.path, request.action())));
+            let reply = reply.or_else(|| routes.get(&request.path)).or_else(|| routes.get(versioned?));
             let reply = reply.cloned().unwrap_or_else(|| Reply::status(404));
             std::future::ready(reply)
         })
@@ -184,7 +207,12 @@ where
 
 /// Discovers what one section says, under the job name `j`. `section` is the content of a flow mapping.
 pub(crate) fn discover(key: &str, section: &str) -> (Manager, watch::Receiver<Arc<Discovered>>) {
-    let manager = manager();
+    discover_in(Environment::default(), key, section)
+}
+
+/// As [`discover`], in other surroundings.
+pub(crate) fn discover_in(environment: Environment, key: &str, section: &str) -> (Manager, watch::Receiver<Arc<Discovered>>) {
+    let manager = manager_in(environment);
     let snapshots = manager.subscribe();
     manager.apply(&jobs(&format!("- job_name: j\n  {key}: [{{{section}}}]\n")));
     (manager, snapshots)

@@ -10,18 +10,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kvass_discovery::Environment;
 use kvass_model::LabelsBuilder;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     common::until,
-    fake_service::{FakeService, Reply, discover},
+    fake_service::{FakeService, Reply, discover_in},
     impostor::Impostor,
 };
 
 /// Stands for host and port of the service.
 const SERVER: &str = "$SERVER";
+/// Stands for the URL of a proxy that answers in a cloud provider's place, and for the file with its authority.
+const PROXY: &str = "$PROXY";
+const AUTHORITY: &str = "$CA";
 /// Stands for the settings that make the service answer in a cloud provider's place.
 const CLOUD: &str = "$CLOUD";
 
@@ -32,6 +36,9 @@ struct Case {
     key: String,
     /// Content of a flow mapping.
     section: String,
+    /// Variables of the process that discovers.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
     /// By path, with the query where it matters.
     replies: BTreeMap<String, CaseReply>,
 }
@@ -39,10 +46,16 @@ struct Case {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CaseReply {
+    #[serde(default = "ok")]
+    status: u16,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// A document, or the text of another format.
     body: Value,
+}
+
+fn ok() -> u16 {
+    200
 }
 
 type Targets = Vec<BTreeMap<String, String>>;
@@ -65,15 +78,22 @@ fn cases() -> Vec<(String, Case)> {
     cases
 }
 
-/// The service, and the section that leads to it.
-async fn serve(case: &Case) -> (FakeService, Impostor, String) {
+/// A service, and how it is found.
+struct Served {
+    service: FakeService,
+    impostor: Impostor,
+    section: String,
+    environment: BTreeMap<String, String>,
+}
+
+async fn serve(case: &Case) -> Served {
     let service = FakeService::start([]).await;
     for (path, reply) in &case.replies {
         let body = match &reply.body {
             Value::String(text) => text.clone(),
             document => document.to_string(),
         };
-        let mut answer = Reply::json(body);
+        let mut answer = Reply::json(body.replace(SERVER, service.host())).with_status(reply.status);
         for (name, value) in &reply.headers {
             answer = answer.with(name.clone().leak(), value);
         }
@@ -81,7 +101,11 @@ async fn serve(case: &Case) -> (FakeService, Impostor, String) {
     }
     let impostor = Impostor::of(&service).await;
     let section = case.section.replace(SERVER, service.host()).replace(CLOUD, &impostor.settings());
-    (service, impostor, section)
+    let authority = impostor.authority().display().to_string();
+    let fill =
+        |text: &String| text.replace(SERVER, service.host()).replace(PROXY, impostor.proxy()).replace(AUTHORITY, &authority);
+    let environment = case.environment.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
+    Served { service, impostor, section, environment }
 }
 
 /// In an order that says nothing, with the place of the service left out.
@@ -97,10 +121,11 @@ fn comparable(targets: impl IntoIterator<Item = BTreeMap<String, String>>, servi
 #[tokio::test]
 async fn targets_are_those_of_prometheus() {
     let cases = cases();
-    assert!(cases.len() >= 19, "{}", cases.len());
+    assert!(cases.len() >= 32, "{}", cases.len());
     for (name, case) in cases {
-        let (service, _impostor, section) = serve(&case).await;
-        let (_manager, mut snapshots) = discover(&case.key, &section);
+        let Served { service, impostor, section, environment } = serve(&case).await;
+        let environment = Environment::new(move |name| environment.get(name).cloned(), impostor.http());
+        let (_manager, mut snapshots) = discover_in(environment, &case.key, &section);
         let found = until(&mut snapshots, "j", |job| job.complete).await;
         let targets = found.groups.iter().flat_map(|group| {
             group.targets.iter().map(|target| {
@@ -136,15 +161,24 @@ struct ApiTarget {
 #[tokio::test]
 #[ignore = "writes what the program $PROMETHEUS discovers into tests/data/mechanisms"]
 async fn record_goldens() {
-    let prometheus = std::env::var("PROMETHEUS").unwrap();
     let names = std::env::var("NAMES").ok();
     let named = |name: &str| names.as_ref().is_none_or(|names| names.split(',').any(|n| n == name));
+    let cases = cases().into_iter().filter(|(name, _)| named(name));
+    // Those with variables of their own get a process of their own.
+    let (alone, together): (Vec<_>, Vec<_>) = cases.partition(|(_, case)| !case.environment.is_empty());
+    for cases in alone.into_iter().map(|case| vec![case]).chain([together]).filter(|cases| !cases.is_empty()) {
+        record(cases).await;
+    }
+}
+
+async fn record(cases: Vec<(String, Case)>) {
+    let prometheus = std::env::var("PROMETHEUS").unwrap();
     let mut config = "scrape_configs:\n".to_owned();
     let mut services = BTreeMap::new();
-    for (name, case) in cases().into_iter().filter(|(name, _)| named(name)) {
-        let (service, impostor, section) = serve(&case).await;
-        config += &format!("- job_name: {name}\n  {}: [{{{section}}}]\n{KEEP_APART}", case.key);
-        services.insert(name, (service, impostor));
+    for (name, case) in cases {
+        let served = serve(&case).await;
+        config += &format!("- job_name: {name}\n  {}: [{{{}}}]\n{KEEP_APART}", case.key, served.section);
+        services.insert(name, served);
     }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("prometheus.yml"), config).unwrap();
@@ -152,6 +186,7 @@ async fn record_goldens() {
     let _prometheus = tokio::process::Command::new(&prometheus)
         .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
         .arg(format!("--web.listen-address={address}"))
+        .envs(services.values().flat_map(|served| &served.environment))
         .current_dir(dir.path())
         .kill_on_drop(true)
         .spawn()
@@ -165,7 +200,7 @@ async fn record_goldens() {
     tokio::time::sleep(std::time::Duration::from_secs(15)).await;
     let targets: Value = serde_json::from_slice(&ask().await.unwrap().stdout).unwrap();
     let targets: Vec<ApiTarget> = serde_json::from_value(targets["data"]["activeTargets"].clone()).unwrap();
-    for (name, (service, _)) in services {
+    for (name, Served { service, .. }) in services {
         let targets = targets.iter().filter(|target| target.scrape_pool == name).map(|target| {
             let mut labels = target.discovered_labels.clone();
             labels.retain(|name, _| is_discovered(name));

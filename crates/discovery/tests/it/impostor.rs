@@ -1,9 +1,10 @@
 //! A service in the place of a cloud provider: a proxy that ends the tunnels of all hosts in itself, with a certificate of
 //! its own authority.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use kvass_config::{HttpClientConfig, ProxyConfig, Secret, SecretSource, TlsConfig};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tempfile::TempDir;
@@ -15,8 +16,18 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::fake_service::FakeService;
 
-const HOSTS: [&str; 5] =
-    ["api.digitalocean.com", "api.hetzner.cloud", "robot-ws.your-server.de", "api.linode.com", "api.vultr.com"];
+const HOSTS: [&str; 10] = [
+    "api.ionos.com",
+    "api.digitalocean.com",
+    "api.hetzner.cloud",
+    "robot-ws.your-server.de",
+    "api.linode.com",
+    "api.vultr.com",
+    "compute.googleapis.com",
+    "oauth2.googleapis.com",
+    "login.microsoftonline.com",
+    "management.azure.com",
+];
 
 pub(crate) struct Impostor {
     proxy: String,
@@ -46,6 +57,29 @@ impl Impostor {
             }
         });
         Impostor { proxy, dir }
+    }
+
+    /// URL of the proxy.
+    pub(crate) fn proxy(&self) -> &str {
+        &self.proxy
+    }
+
+    /// File with the certificate of the authority.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    /// The same for services whose section has no settings for it.
+    pub(crate) fn http(&self) -> HttpClientConfig {
+        HttpClientConfig {
+            proxy: ProxyConfig {
+                url: Some(Secret::new(&self.proxy)),
+                no_proxy: "127.0.0.1".to_owned(),
+                ..ProxyConfig::default()
+            },
+            tls: TlsConfig { ca: Some(SecretSource::File(self.authority())), ..TlsConfig::default() },
+            ..HttpClientConfig::default()
+        }
     }
 
     /// What a section has to say.

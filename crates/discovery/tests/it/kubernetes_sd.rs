@@ -1,6 +1,6 @@
 use crate::{
     common::{addresses, jobs, manager, until},
-    fake_api_server::{ApiServer, node, pod},
+    fake_api_server::{ApiServer, Streams, node, pod},
 };
 use kvass_discovery::{Discovered, Manager};
 use std::{fs, sync::Arc};
@@ -37,6 +37,67 @@ async fn pods_come_change_and_go() {
     until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.3:8080", "10.0.0.2:8080"]).await;
     // All of that was heard, not listed again.
     assert_eq!(server.lists("pods"), 1);
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_all_objects_where_the_server_can() {
+    let server = ApiServer::start().await;
+    server.set_streams(Streams::Told);
+    server.put(pod("a", "one", "10.0.0.1", "n1"));
+    server.put(pod("a", "two", "10.0.0.2", "n1"));
+    let (_manager, mut snapshots) = start(&section(&server, ""));
+    let found = until(&mut snapshots, "j", |job| job.complete).await;
+    assert_eq!(addresses(&found), ["10.0.0.1:8080", "10.0.0.2:8080"]);
+    server.put(pod("a", "one", "10.0.0.9", "n1"));
+    until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.9:8080", "10.0.0.2:8080"]).await;
+
+    // What was deleted unheard is not among the objects with which the next one begins.
+    server.end_watches();
+    server.delete("pods", "a/one");
+    server.put(pod("a", "three", "10.0.0.3", "n1"));
+    server.forget_history();
+    let anew = until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.3:8080", "10.0.0.2:8080"]).await;
+    assert!(Arc::ptr_eq(&anew.groups[1], &found.groups[1]), "an unchanged group is kept");
+    assert_eq!(server.lists("pods"), 0);
+    // Nor does it begin from the beginning where it can be resumed.
+    server.end_watches();
+    server.put(pod("a", "four", "10.0.0.4", "n1"));
+    until(&mut snapshots, "j", |job| job.groups.len() == 3).await;
+    assert_eq!(server.requests(|uri| uri.contains("sendInitialEvents=true")).len(), 2);
+}
+
+#[tokio::test]
+async fn objects_are_listed_where_they_cannot_be_streamed() {
+    for streams in [Streams::Refused, Streams::NotUnderstood, Streams::Cut] {
+        let server = ApiServer::start().await;
+        server.set_streams(streams);
+        server.put(pod("a", "one", "10.0.0.1", "n1"));
+        server.put(pod("a", "two", "10.0.0.2", "n1"));
+        let (_manager, mut snapshots) = start(&section(&server, ""));
+        let found = until(&mut snapshots, "j", |job| job.complete).await;
+        assert_eq!(addresses(&found), ["10.0.0.1:8080", "10.0.0.2:8080"]);
+        until(&mut snapshots, "j", |job| job.errors.is_empty()).await;
+        let tried = if streams == Streams::Cut { 3 } else { 1 };
+        assert_eq!(server.requests(|uri| uri.contains("sendInitialEvents=true")).len(), tried);
+        assert_eq!(server.lists("pods"), 1);
+        server.delete("pods", "a/one");
+        until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.2:8080"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_namespace_does_not_keep_back_the_others() {
+    let server = ApiServer::start().await;
+    server.put(pod("a", "one", "10.0.0.1", "n1"));
+    server.put(pod("b", "one", "10.0.0.2", "n1"));
+    server.forbid_namespace("b", true);
+    let (_manager, mut snapshots) = start(&section(&server, ", namespaces: {names: [a, b]}"));
+    let found = until(&mut snapshots, "j", |job| !job.errors.is_empty() && !job.groups.is_empty()).await;
+    assert_eq!(addresses(&found), ["10.0.0.1:8080"]);
+    assert!(!found.complete, "nobody knows what there is in the other");
+    server.forbid_namespace("b", false);
+    let found = until(&mut snapshots, "j", |job| job.complete).await;
+    assert_eq!(addresses(&found), ["10.0.0.1:8080", "10.0.0.2:8080"]);
 }
 
 #[tokio::test]

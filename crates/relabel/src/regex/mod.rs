@@ -6,6 +6,7 @@
 
 mod class;
 mod cursor;
+mod height;
 #[cfg(test)]
 mod tests;
 mod translate;
@@ -79,8 +80,10 @@ pub(crate) enum Problem {
     NothingToRepeat(String),
     #[error("repeat count {0:?} is out of order or above 1000, counts of nested repetitions multiplied")]
     InvalidRepeatCount(String),
-    #[error("nested more than {} levels deep", translate::MAX_DEPTH)]
+    #[error("nested more than {} levels deep", translate::MAX_HEIGHT)]
     TooDeep,
+    #[error("more than {} groups in each other, which is more than kvass compiles", translate::MAX_DEPTH)]
+    TooManyOpen,
     #[error("the compiled expression exceeds {0} MiB")]
     TooLarge(usize),
     #[error("{0}")]
@@ -164,22 +167,23 @@ impl GoRegex {
         }
     }
 
-    /// Name of each group, by index.
-    pub(crate) fn group_names(&self) -> &[Option<String>] {
+    /// Name of each group, by index; the whole match, index 0, has none.
+    pub fn group_names(&self) -> &[Option<String>] {
         &self.group_names
     }
 
     /// The first match in `text` with its groups. Allocates only if there is one.
-    pub(crate) fn groups<'t>(&self, text: &'t str) -> Option<Groups<'t>> {
+    pub fn groups<'t>(&self, text: &'t str) -> Option<Groups<'t>> {
         if !self.is_match(text) {
             return None;
         }
+        let count = self.group_names.len();
         if let Shape::Any { .. } = self.shape {
-            return Some(Groups { text, locations: None });
+            return Some(Groups { text, count, locations: None });
         }
         let mut locations = self.regex.capture_locations();
         self.regex.captures_read(&mut locations, text)?;
-        Some(Groups { text, locations: Some(locations) })
+        Some(Groups { text, count, locations: Some(locations) })
     }
 
     /// `text` with every match replaced, where there is one. There can be several matches only if the wrapping of a
@@ -225,19 +229,26 @@ impl fmt::Debug for GoRegex {
     }
 }
 
-/// One match.
-pub(crate) struct Groups<'t> {
+/// One match, as the text of each of its groups.
+pub struct Groups<'t> {
     text: &'t str,
+    /// Number of groups, the whole match included.
+    count: usize,
     /// `None`: every group is the whole text.
     locations: Option<CaptureLocations>,
 }
 
 impl<'t> Groups<'t> {
-    /// The text of a group; `None` if it took no part in the match or does not exist.
-    pub(crate) fn get(&self, index: usize) -> Option<&'t str> {
+    /// The text of a group, the whole match being the first; `None` if it took no part in the match or does not exist.
+    pub fn get(&self, index: usize) -> Option<&'t str> {
+        self.bounds(index).map(|(start, end)| &self.text[start..end])
+    }
+
+    /// Where a group begins and ends, in bytes; `None` as for [`Groups::get`].
+    pub fn bounds(&self, index: usize) -> Option<(usize, usize)> {
         match &self.locations {
-            None => Some(self.text),
-            Some(locations) => locations.get(index).map(|(start, end)| &self.text[start..end]),
+            None => (index < self.count).then_some((0, self.text.len())),
+            Some(locations) => locations.get(index),
         }
     }
 }

@@ -209,7 +209,7 @@ fn refusals() {
     refused("a)", Problem::UnexpectedParenthesis);
     refused("[a", Problem::MissingBracket);
     assert_eq!(GoRegex::unanchored("a\\").unwrap_err().problem, Problem::TrailingBackslash);
-    refused(&"(".repeat(1001), Problem::TooDeep);
+    refused(&"(?:".repeat(1001), Problem::TooManyOpen);
 }
 
 #[test]
@@ -245,7 +245,38 @@ fn nesting() {
         let pattern = open.repeat(999) + &close.repeat(999);
         let _ = compiled(&pattern).map(|regex| regex.is_match("aaaa"));
     }
-    assert!(compiled(&("(".repeat(999) + &")".repeat(999))).is_ok());
+    assert!(compiled(&("(".repeat(998) + &")".repeat(998))).is_ok());
+}
+
+/// How deeply Go nests at most, as recorded from it.
+#[test]
+fn heights() {
+    for (open, inside, close, deepest) in [
+        ("(", "", ")", 998),
+        ("(", "ab", ")", 998),
+        ("(", "(?:ab)c", ")", 998),
+        ("(", "a|b", ")", 998),
+        ("(", r"\d|x", ")", 998),
+        ("(", "ab|cd", ")", 997),
+        ("(", "ab|cd|(?:x|ef)", ")", 997),
+        ("(", r"\d|^", ")", 997),
+        ("(", "x{2}", ")", 997),
+        ("(", "(?i)a(?-i)b", ")", 997),
+        ("(", "ax*", ")", 996),
+        ("(a|", "x", ")", 499),
+        ("(ab|", "x", ")", 499),
+        ("(a", "|", ")", 499),
+        ("(?:a", "x", "b)?", 499),
+        ("(?:a|b(?:", "x", "))", 499),
+        ("(", "x", ")*", 499),
+        ("(", "x", "|c)+?", 333),
+    ] {
+        let translated = |depth| translate(&format!("^(?s:{}{inside}{})$", open.repeat(depth), close.repeat(depth)));
+        assert!(translated(deepest).is_ok(), "{open} {inside} {close}");
+        assert!(matches!(translated(deepest + 1), Err(Problem::TooDeep)), "{open} {inside} {close}");
+    }
+    // What does not capture has no height.
+    assert!(compiled(&format!("{}x{}", "(?:".repeat(1000), ")".repeat(1000))).is_ok());
 }
 
 #[test]

@@ -7,9 +7,13 @@ use super::{
     Problem,
     class::{NOTHING, bracketed, escape, literal, perl_class, unicode_class},
     cursor::Cursor,
+    height::{Branches, Kind, Tree},
 };
 
-/// Go's limit of nested groups.
+/// Go's limit of the height of its syntax tree.
+pub(super) const MAX_HEIGHT: usize = 1000;
+
+/// Our own limit of nested groups. Go has none for those that do not capture.
 pub(super) const MAX_DEPTH: usize = 1000;
 
 /// Go's limit of a repeat count and of the product of nested ones.
@@ -39,6 +43,7 @@ pub(super) fn translate(pattern: &str) -> Result<Translation, Problem> {
         last: None,
         copies: 1,
         depth: 0,
+        branches: Branches::default(),
     };
     let mut after_repetition = false;
     while let Some(c) = translator.input.peek() {
@@ -47,6 +52,8 @@ pub(super) fn translate(pattern: &str) -> Result<Translation, Problem> {
     if !translator.open.is_empty() {
         return Err(Problem::MissingParenthesis);
     }
+    translator.settle();
+    checked_height(translator.branches.tree())?;
     let Translator { output, group_names, depth, .. } = translator;
     Ok(Translation { pattern: output, group_names, depth })
 }
@@ -63,6 +70,8 @@ struct Translator<'p> {
     copies: u32,
     /// See [`Translation::depth`].
     depth: usize,
+    /// What was read of the innermost open group, the last atom aside.
+    branches: Branches,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -80,8 +89,10 @@ struct Flags {
 /// A group whose `)` is still to come.
 struct OpenGroup {
     start: usize,
+    captures: bool,
     outer_flags: Flags,
     outer_copies: u32,
+    outer_branches: Branches,
 }
 
 /// A part of the output that may be repeated as a whole.
@@ -91,12 +102,17 @@ struct Atom {
     end: usize,
     is_repetition: bool,
     copies: u32,
+    tree: Tree,
 }
 
 /// `{min}`, `{min,}` or `{min,max}`.
 struct Bounds {
     min: u32,
     max: Option<u32>,
+}
+
+fn checked_height(tree: Tree) -> Result<Tree, Problem> {
+    if tree.height > MAX_HEIGHT { Err(Problem::TooDeep) } else { Ok(tree) }
 }
 
 impl<'p> Translator<'p> {
@@ -108,15 +124,16 @@ impl<'p> Translator<'p> {
             ')' => self.close_group()?,
             '|' => {
                 self.settle();
+                self.branches.next();
                 self.input.next();
                 self.output.push('|');
             }
-            '^' => self.single(if self.flags.multi_line { "(?m:^)" } else { "^" }),
-            '$' => self.single(if self.flags.multi_line { "(?m:$)" } else { "$" }),
-            '.' => self.single(if self.flags.dot_newline { "(?s:.)" } else { "." }),
+            '^' => self.single(Kind::Other, if self.flags.multi_line { "(?m:^)" } else { "^" }),
+            '$' => self.single(Kind::Other, if self.flags.multi_line { "(?m:$)" } else { "$" }),
+            '.' => self.single(Kind::Class, if self.flags.dot_newline { "(?s:.)" } else { "." }),
             '[' => {
                 let class = bracketed(&mut self.input)?;
-                self.atom(&class);
+                self.atom(Kind::Class, &class);
             }
             '*' | '+' | '?' => {
                 self.input.next();
@@ -145,24 +162,25 @@ impl<'p> Translator<'p> {
     fn settle(&mut self) {
         if let Some(last) = self.last.take() {
             self.copies = self.copies.max(last.copies);
+            self.branches.push(last.tree);
         }
     }
 
-    fn atom(&mut self, text: &str) {
+    fn atom(&mut self, kind: Kind, text: &str) {
         self.settle();
         let start = self.output.len();
         self.output.push_str(text);
-        self.last = Some(Atom { start, end: self.output.len(), is_repetition: false, copies: 1 });
+        self.last = Some(Atom { start, end: self.output.len(), is_repetition: false, copies: 1, tree: Tree::leaf(kind) });
     }
 
     /// An atom that is one character in Go's syntax.
-    fn single(&mut self, text: &str) {
+    fn single(&mut self, kind: Kind, text: &str) {
         self.input.next();
-        self.atom(text);
+        self.atom(kind, text);
     }
 
     fn literal(&mut self, c: char) {
-        self.atom(&literal(c));
+        self.atom(Kind::Literal { ignore_case: self.flags.ignore_case }, &literal(c));
     }
 
     fn backslash(&mut self) -> Result<(), Problem> {
@@ -180,14 +198,14 @@ impl<'p> Translator<'p> {
         };
         if let Some(assertion) = assertion {
             self.input = ahead;
-            self.atom(assertion);
+            self.atom(Kind::Other, assertion);
         } else if let Some((ranges, negated)) = letter.and_then(perl_class) {
             self.input = ahead;
-            self.atom(&format!("[{}{ranges}]", if negated { "^" } else { "" }));
+            self.atom(Kind::Class, &format!("[{}{ranges}]", if negated { "^" } else { "" }));
         } else if let Some('p' | 'P') = letter {
             self.input = ahead;
             let class = unicode_class(&mut self.input, start, letter == Some('P'))?;
-            self.atom(&class);
+            self.atom(Kind::Class, &class);
         } else if letter == Some('Q') {
             self.input = ahead;
             let quoted = self.input.until(r"\E").unwrap_or_else(|| self.input.run(|_| true));
@@ -195,7 +213,7 @@ impl<'p> Translator<'p> {
         } else {
             match char::from_u32(escape(&mut self.input)?) {
                 Some(c) => self.literal(c),
-                None => self.atom(NOTHING),
+                None => self.atom(Kind::Class, NOTHING),
             }
         }
         Ok(())
@@ -224,6 +242,7 @@ impl<'p> Translator<'p> {
                 return Err(Problem::InvalidRepeatCount(written));
             }
         }
+        atom.tree = checked_height(atom.tree.parent())?;
         let mut end = atom.end;
         let mut insert = |text: &str| {
             self.output.insert_str(end, text);
@@ -274,7 +293,7 @@ impl<'p> Translator<'p> {
         self.input.eat("(");
         if !self.input.eat("?") {
             self.group_names.push(None);
-            return self.enter("(", self.flags);
+            return self.enter("(", true, self.flags);
         }
         if self.input.eat("P<") || self.input.eat("<") {
             let name = self.input.until(">").ok_or_else(|| Problem::InvalidGroupName(start.rest().to_owned()))?;
@@ -282,7 +301,7 @@ impl<'p> Translator<'p> {
                 return Err(Problem::InvalidGroupName(name.to_owned()));
             }
             self.group_names.push(Some(name.to_owned()));
-            return self.enter("(", self.flags);
+            return self.enter("(", true, self.flags);
         }
         let Some((flags, is_group)) = self.flags() else { return Err(Problem::InvalidGroup(self.input.since(start))) };
         let case = match (flags.ignore_case, self.flags.ignore_case) {
@@ -291,7 +310,7 @@ impl<'p> Translator<'p> {
             _ => "",
         };
         if is_group {
-            return self.enter(&format!("(?{case}:"), flags);
+            return self.enter(&format!("(?{case}:"), false, flags);
         }
         if !case.is_empty() {
             self.output.push_str(&format!("(?{case})"));
@@ -325,12 +344,18 @@ impl<'p> Translator<'p> {
     }
 
     /// Opens a group; `flags` hold inside of it.
-    fn enter(&mut self, text: &str, flags: Flags) -> Result<(), Problem> {
+    fn enter(&mut self, text: &str, captures: bool, flags: Flags) -> Result<(), Problem> {
         self.settle();
-        if self.open.len() == MAX_DEPTH {
-            return Err(Problem::TooDeep);
+        if self.open.len() > MAX_DEPTH {
+            return Err(Problem::TooManyOpen);
         }
-        self.open.push(OpenGroup { start: self.output.len(), outer_flags: self.flags, outer_copies: self.copies });
+        self.open.push(OpenGroup {
+            start: self.output.len(),
+            captures,
+            outer_flags: self.flags,
+            outer_copies: self.copies,
+            outer_branches: std::mem::take(&mut self.branches),
+        });
         self.depth = self.depth.max(self.open.len());
         self.output.push_str(text);
         self.flags = flags;
@@ -343,7 +368,10 @@ impl<'p> Translator<'p> {
         let Some(group) = self.open.pop() else { return Err(Problem::UnexpectedParenthesis) };
         self.input.next();
         self.output.push(')');
-        self.last = Some(Atom { start: group.start, end: self.output.len(), is_repetition: false, copies: self.copies });
+        let inside = self.branches.tree();
+        let tree = checked_height(if group.captures { inside.parent() } else { inside })?;
+        self.last = Some(Atom { start: group.start, end: self.output.len(), is_repetition: false, copies: self.copies, tree });
+        self.branches = group.outer_branches;
         self.flags = group.outer_flags;
         self.copies = group.outer_copies;
         Ok(())

@@ -65,24 +65,44 @@ async fn the_jobs_body_size_limit_wins() {
     }
 }
 
-#[test]
-fn counting_follows_the_job_and_the_prometheus_line() {
+#[tokio::test]
+async fn counting_follows_the_job_and_the_prometheus_line() {
     let mut config = job("a", HttpClientConfig::default());
     (config.honor_labels, config.sample_limit, config.label_limit) = (true, 7, 8);
     (config.scrape_native_histograms, config.convert_classic_histograms_to_nhcb) = (true, true);
     let client = job_client(config);
     let labels = Labels::from([("__address__", "h:1"), ("instance", "h:1"), ("job", "a")]);
-    let options = client.count_options(&labels, Some("application/openmetrics-text; version=1.0.0"), PrometheusLine::V3).unwrap();
+    let server = Server::start(|request| {
+        let content_type = request.split(['/', ' ']).nth(2).unwrap().replace('-', "/").replace("om", "openmetrics-text");
+        Reply::raw(format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: 0\r\n\r\n"), Then::Continue)
+    })
+    .await;
+    let answer = async |client: &JobClient, content_type: &str| {
+        let headers = client.default_headers(PATIENCE, "");
+        client.scrape(&server.url(&format!("/{content_type}")), headers, PATIENCE).await.unwrap()
+    };
+    let openmetrics = answer(&client, "application-om").await;
+    let options = client.count_options(&labels, &openmetrics, PrometheusLine::V3).unwrap();
     assert_eq!((options.format, options.line), (Format::OpenMetrics, PrometheusLine::V3));
     assert_eq!(options.target_labels, labels.public());
     assert_eq!((options.honor_labels, options.sample_limit, options.label_limit), (true, 7, 8));
     assert_eq!((options.native_histograms, options.always_classic, options.convert_nhcb), (true, false, true));
     assert!(options.utf8_names);
-    assert!(!client.count_options(&labels, None, PrometheusLine::V2).unwrap().utf8_names);
-    let plain = job_client(job("a", HttpClientConfig::default()));
-    let native = |line| plain.count_options(&labels, Some("text/plain"), line).unwrap().native_histograms;
-    assert_eq!([PrometheusLine::V2, PrometheusLine::V3].map(native), [true, false]);
-    let error = client.count_options(&labels, Some("text/html"), PrometheusLine::V3).unwrap_err();
+    assert!(!client.count_options(&labels, &openmetrics, PrometheusLine::V2).unwrap().utf8_names);
+
+    // Prometheus 3 has a setting and a label for native histograms, 2 asks for them.
+    let plain = job("a", HttpClientConfig::default());
+    let asking = ScrapeConfig { accept: "application/vnd.google.protobuf,*/*".to_owned(), ..plain.clone() };
+    let labelled = Labels::from([("job", "a"), ("__scrape_native_histograms__", "True")]);
+    for (config, labels, native) in
+        [(&plain, &labels, [false, false]), (&asking, &labels, [true, false]), (&plain, &labelled, [false, true])]
+    {
+        let client = job_client(config.clone());
+        let response = answer(&client, "text-plain").await;
+        let options = |line| client.count_options(labels, &response, line).unwrap().native_histograms;
+        assert_eq!([PrometheusLine::V2, PrometheusLine::V3].map(options), native);
+    }
+    let error = client.count_options(&labels, &answer(&client, "text-html").await, PrometheusLine::V3).unwrap_err();
     assert_eq!(error, ScrapeError::ContentType { content_type: "text/html".to_owned() });
 }
 

@@ -220,6 +220,7 @@ pub(crate) fn job(name: &str, http: HttpClientConfig) -> ScrapeConfig {
     ScrapeConfig {
         job_name: name.into(),
         honor_labels: false,
+        honor_timestamps: true,
         params: Default::default(),
         scrape_interval: Duration::from_secs(60),
         scrape_timeout: Duration::from_secs(10),
@@ -236,6 +237,8 @@ pub(crate) fn job(name: &str, http: HttpClientConfig) -> ScrapeConfig {
         scrape_native_histograms: false,
         always_scrape_classic_histograms: false,
         convert_classic_histograms_to_nhcb: false,
+        native_histogram_bucket_limit: 0,
+        native_histogram_min_bucket_factor: 0.0,
         accept: "text/plain;version=0.0.4;q=0.5,*/*;q=0.1".to_owned(),
         fallback_scrape_protocol: None,
         utf8_names: true,

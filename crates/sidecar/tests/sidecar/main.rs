@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod api;
+mod injected;
 mod lifecycle;
 mod original_coordinator;
 mod other_scrapers;

@@ -1,6 +1,7 @@
 use std::{
+    collections::BTreeMap,
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{CONFIG, World, eventually, proxy_request, target};
+use crate::support::{CONFIG, World, assert_differences, differences, eventually, proxy_request, target};
 
 /// What an exporter does after its first bytes.
 #[derive(Clone, Copy)]
@@ -90,18 +91,30 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 
 const TEXT: &str = "text/plain; version=0.0.4";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nTransfer-Encoding: chunked\r\n\r\n";
-const MIXED: &str =
-    "# TYPE keep_a gauge\nkeep_a{instance=\"own\",job=\"own\",x=\"1\"} 1\ndrop_c{x=\"1\"} 3\nbad line here\nkeep_d 1\n";
-const OPENMETRICS: &str = "# TYPE om counter\nom_total{a=\"b\"} 5 # {trace_id=\"abc\"} 1 1700000000.0\n# EOF\n";
+
+/// What the exporter sent when the original was recorded, what it saw, and what the sidecar then said of its targets.
+static AFTERWARDS: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../data/proxy-afterwards.json")).unwrap());
+
+/// Type and body of one of the good answers.
+fn sent(path: &str) -> (&'static str, &'static str) {
+    let sent = &AFTERWARDS["exporter_sent"][path];
+    (sent["type"].as_str().unwrap(), sent["body"].as_str().unwrap())
+}
 
 fn broken_exporter(path: &str) -> (Vec<u8>, Then) {
     let lines = "demo_requests_total{path=\"/a\"} 7\n".repeat(100);
     match path.split('?').next().unwrap() {
-        "/s/3/a" => (ok(TEXT, "a 1\nb 2\nc 3\n"), Then::Close),
-        "/status/500" => (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops".to_vec(), Then::Close),
-        "/redirect" => {
-            (b"HTTP/1.1 302 Found\r\nLocation: /s/3/a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(), Then::Close)
+        path @ ("/s/3/a" | "/openmetrics" | "/mixed" | "/html") => {
+            let (content_type, body) = sent(path);
+            (ok(content_type, body), Then::Close)
         }
+        "/s/10/redirected" => (ok(TEXT, &lines[..10 * lines.len() / 100]), Then::Close),
+        "/status/500" => (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 4\r\n\r\noops".to_vec(), Then::Close),
+        "/redirect" => (
+            b"HTTP/1.1 302 Found\r\nLocation: /s/10/redirected\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+            Then::Close,
+        ),
         "/badgzip" => (
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\na 1\n".to_vec(),
             Then::Close,
@@ -112,9 +125,6 @@ fn broken_exporter(path: &str) -> (Vec<u8>, Then) {
         ),
         "/hangbody" => (format!("{CHUNKED}{:x}\r\n{lines}\r\n", lines.len()).into_bytes(), Then::Hang),
         "/hang" => (Vec::new(), Then::Hang),
-        "/openmetrics" => (ok("application/openmetrics-text; version=1.0.0; charset=utf-8", OPENMETRICS), Then::Close),
-        "/mixed" => (ok(TEXT, MIXED), Then::Close),
-        "/html" => (ok("text/html", "<html><body>It works</body></html>\n"), Then::Close),
         other => panic!("{other}"),
     }
 }
@@ -137,7 +147,7 @@ async fn recorded_cases() {
 
     const WHOLE: bool = true;
     let expected = |case: &str| match case {
-        "01-ok" | "20-query-order" => (200, WHOLE, "a 1\nb 2\nc 3\n"),
+        "01-ok" | "20-query-order" => (200, WHOLE, sent("/s/3/a").1),
         "02-unknown-job" => (404, WHOLE, "target 21 is not one of job \"zz\""),
         "03-bad-hash" => (400, WHOLE, "\"xx\" is not an unsigned 64-bit decimal number"),
         "04-unknown-hash" => (404, WHOLE, "target 999 is not assigned to this shard"),
@@ -147,12 +157,12 @@ async fn recorded_cases() {
         "08-post" => (405, WHOLE, "method POST is not served"),
         "09-head" => (405, WHOLE, ""),
         "10-target-500" => (500, WHOLE, "server returned HTTP status 500 Internal Server Error"),
-        "11-target-redirect" => (200, WHOLE, "a 1\nb 2\nc 3\n"),
         "12-target-badgzip" => (502, WHOLE, "gzip"),
+        "11-target-redirect" => (200, WHOLE, "demo_requests_total{path=\"/a\"} 7\n"),
         "13-target-truncated" | "14-target-hang-in-body" => (200, !WHOLE, "demo_requests_total{path=\"/a\"} 7\n"),
-        "15-openmetrics" => (200, WHOLE, OPENMETRICS),
-        "16-mixed-bad-line" => (200, WHOLE, MIXED),
-        "17-html" => (200, WHOLE, "<html>"),
+        "15-openmetrics" => (200, WHOLE, sent("/openmetrics").1),
+        "16-mixed-bad-line" => (200, WHOLE, sent("/mixed").1),
+        "17-html" => (200, WHOLE, sent("/html").1),
         "18-other-host" => (403, WHOLE, "the host requested is not that of target 21 of job \"j\""),
         "19-connect" => (405, WHOLE, "CONNECT is not served"),
         other => panic!("{other}"),
@@ -170,24 +180,71 @@ async fn recorded_cases() {
         assert!(answer.is_chunked() || answer.head.contains("content-length:"), "{name}: {}", answer.head);
     }
 
-    let expected = [
-        (21, "up", "", 3),
-        (22, "down", "server returned HTTP status 500 Internal Server Error", 3),
-        (23, "up", "", 3),
-        (24, "down", "gzip", 3),
-        (25, "down", "incomplete", 3),
-        (26, "down", "timed out", 3),
-        (27, "up", "", 1),
-        (28, "down", "line 4", 3),
-        (29, "down", "line 1", 3),
-    ];
-    for (hash, health, error, series) in expected {
+    for (hash, error) in [
+        (22, "server returned HTTP status 500 Internal Server Error"),
+        (24, "gzip"),
+        (25, "incomplete"),
+        (26, "timed out"),
+        (28, "line 8"),
+        (29, "line 1"),
+    ] {
         let status = world.status(hash).await;
-        assert_eq!((&status["health"], &status["series"]), (&json!(health), &json!(series)), "{hash}: {status}");
         assert!(status["lastError"].as_str().unwrap().contains(error), "{hash}: {status}");
     }
-    // Two good scrapes, one of them with other parameters; refused requests leave no trace.
-    assert_eq!(world.status(21).await["ScrapeTimes"], 2);
+    compare_afterwards(&world, &exporter).await;
+}
+
+/// What is left after all cases: how the targets are, their samples, and what the exporter saw.
+async fn compare_afterwards(world: &World, exporter: &Exporter) {
+    let (_, mut statuses) = world.get("/api/v1/shard/targets/status/").await;
+    for status in statuses["data"].as_object_mut().unwrap().values_mut() {
+        let counted = ["health", "series", "totalSeries", "ScrapeTimes"];
+        status.as_object_mut().unwrap().retain(|name, _| counted.contains(&name.as_str()));
+    }
+    let mut saw: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
+    for head in exporter.seen.lock().unwrap().iter() {
+        let path = head.split(' ').nth(1).unwrap();
+        let of_path = saw.entry(path.to_owned()).or_default();
+        for name in ["Accept-Encoding", "Authorization", "Referer"] {
+            let line =
+                head.lines().find_map(|line| line.split_once(": ").filter(|(header, _)| header.eq_ignore_ascii_case(name)));
+            of_path.extend(line.map(|(_, value)| (name.to_owned(), value.into())));
+        }
+        let count = of_path.get("count").and_then(Value::as_u64).unwrap_or(0);
+        of_path.insert("count".to_owned(), (count + 1).into());
+    }
+    // Asks the targets: the numbers of each metric are not kept.
+    let (_, samples) = world.get("/api/v1/shard/samples/?with_metrics_detail=true").await;
+    let recorded =
+        json!({"statuses": AFTERWARDS["statuses"], "samples": AFTERWARDS["samples"], "saw": AFTERWARDS["exporter_saw"]});
+    let ours = json!({"statuses": statuses["data"], "samples": samples["data"], "saw": saw});
+    let found = differences(&recorded, &ours).into_iter().map(|(path, was, is)| format!("{path}: {was} -> {is}"));
+    let want = [
+        // Requests by another method, for another host or for a hash that is not assigned are refused and leave no
+        // trace, and parameters are those of the job and the target.
+        "saw./s/3/a.count: 4 -> 2",
+        r#"saw./s/3/a?a=2&a=1&b=x+y&c=%2F&e=&zz=1: {"Accept-Encoding":"gzip","Authorization":"Basic dTpw","count":1} -> null"#,
+        "statuses.21.ScrapeTimes: 7 -> 2",
+        "statuses.21.series: 2 -> 3",
+        // Go's client names the page that redirected.
+        r#"saw./s/10/redirected.Referer: "http://127.0.0.1:9261/redirect" -> null"#,
+        // What Prometheus refuses for one bad line is down, and has no samples.
+        r#"statuses.28.health: "up" -> "down""#,
+        "statuses.28.series: 5 -> 3",
+        "statuses.28.totalSeries: 7 -> 4",
+        r#"statuses.29.health: "up" -> "down""#,
+        "statuses.29.series: 0 -> 3",
+        "statuses.29.totalSeries: 0 -> 4",
+        "samples.k.scrapedTotal: 5 -> 0.0",
+        r#"samples.k.metricsTotal.NaN_metric: {"scraped":1,"total":1} -> null"#,
+        r#"samples.k.metricsTotal.drop_c: {"scraped":0,"total":2} -> null"#,
+        r#"samples.k.metricsTotal.keep_a: {"scraped":2,"total":2} -> null"#,
+        r#"samples.k.metricsTotal.keep_b: {"scraped":1,"total":1} -> null"#,
+        r#"samples.k.metricsTotal.keep_d: {"scraped":1,"total":1} -> null"#,
+        // The original never summed it up.
+        "samples.j.total: 0 -> 18.0",
+    ];
+    assert_differences(found, &want);
 }
 
 #[tokio::test]
@@ -408,4 +465,25 @@ async fn a_job_whose_client_cannot_be_built_says_why() {
     assert_eq!(world.status(2).await["lastError"], "job \"gone\" is not in the configuration");
     let answer = world.scrape("127.0.0.1:1", "/m", 1, "broken").await;
     assert_eq!(answer.status, 502, "{}", answer.text());
+}
+
+/// The original stopped at a line of about half a megabyte, after it had passed the first 466,944 bytes on.
+#[tokio::test]
+async fn lines_may_be_as_long_as_prometheus_takes_them() {
+    let exporter = Exporter::new(|path| {
+        let length: usize = path.rsplit('/').next().unwrap().parse().unwrap();
+        (ok(TEXT, &format!("a 1\nlong{{l=\"{}\"}} 1\nb 1\n", "x".repeat(length))), Then::Close)
+    })
+    .await;
+    let world = World::with(CONFIG, |options| options.body_size_limit = 4 << 20).await;
+    let lengths = [200_000, 400_000, 524_000, 600_000, 1_048_000, 1_100_000];
+    let targets: Vec<Value> = lengths.iter().map(|length| target(*length, &exporter.address, &format!("/{length}"))).collect();
+    world.assign(&targets).await;
+    for length in lengths {
+        let answer = world.scrape(&exporter.address, &format!("/{length}"), length, "j").await;
+        assert_eq!((answer.status, answer.is_whole()), (200, true), "{length}");
+        assert!(answer.text().len() as u64 > length, "{length}");
+        let status = world.status(length).await;
+        assert_eq!((&status["health"], &status["totalSeries"]), (&json!("up"), &json!(3)), "{length}: {status}");
+    }
 }

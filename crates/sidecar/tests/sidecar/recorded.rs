@@ -1,8 +1,11 @@
 //! Requests that coordinators of the original really sent (v0.1.4, v0.2.3, v0.3.1 and the last commit).
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use prometheus_parse::{Scrape, Value as MetricValue};
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::support::{World, assert_differences, differences, eventually, target};
 
 fn lines(text: &str) -> impl Iterator<Item = Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap())
@@ -99,6 +102,138 @@ async fn so_is_one_that_gets_its_configuration_pushed() {
     }
     // The handler of the original panicked.
     assert_eq!(differences, ["sidecar-pushed-config/25-post-targets-null-element.json: 500 is now 400"]);
+}
+
+#[tokio::test]
+async fn so_is_one_whose_prometheus_is_down() {
+    let world = World::with(include_str!("../data/origin-prometheus.yml"), |_| {}).await;
+    eventually("the first reload", async || world.prometheus.reload_count() == 1).await;
+    world.prometheus_server.abort();
+    eventually("it is gone", async || world.get("/api/v1/status/flags").await.0 == 502).await;
+    let mut found = vec![];
+    for case in lines(include_str!("../data/exchanges-prometheus-down.jsonl")) {
+        let (status, answer) = asked(&world, &case).await;
+        found.extend(difference(&case, status, &answer));
+    }
+    // What is wanted is written, kept and tried until Prometheus is back: a coordinator need not send it again.
+    let want =
+        ["sidecar/prometheus-down/reload.json: 400 is now 200", "sidecar/prometheus-down/targets-post.json: 503 is now 200"];
+    assert_differences(found, &want);
+}
+
+/// Configurations that the original refused, answering `reload failed: ` and why: changes of one that it took.
+#[tokio::test]
+async fn so_is_one_that_is_to_read_a_bad_file() {
+    let origin = include_str!("../data/origin-prometheus.yml");
+    let world = World::with(origin, |_| {}).await;
+    let hash = async || world.send_as_original("GET", "/api/v1/shard/runtimeinfo/", "").await.1["data"]["ConfigHash"].clone();
+    let before = hash().await;
+    for (name, text, says) in [
+        ("reload-bad-regex", origin.replace("regex: drop-me", "regex: '('"), Some("relabel_configs[0].regex")),
+        ("reload-dup-job", format!("{origin}- job_name: dup\n"), Some("\"dup\"")),
+        ("reload-empty", String::new(), Some("empty")),
+        ("reload-syntax", "global: [\n".to_owned(), Some("not valid YAML")),
+        ("reload-unknown-key", format!("{origin}foo: bar\n"), Some("foo")),
+        // Its Prometheus did not know that one yet.
+        ("reload-newer-key", origin.replace("honor_labels: true", "honor_labels: true\n  scrape_classic_histograms: true"), None),
+    ] {
+        std::fs::write(world.file("prometheus.yml"), text).unwrap();
+        let (status, answer) = world.post("/-/reload/", "").await;
+        let Some(says) = says else {
+            assert_eq!(status, 200, "{name}: {answer}");
+            continue;
+        };
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert_eq!(
+            (status, &answer["errorType"], &answer["status"]),
+            (400, &json!("bad_data"), &json!("error")),
+            "{name}: {answer}"
+        );
+        assert!(error.starts_with("reload failed: ") && error.contains(says), "{name}: {error}");
+        assert_eq!(hash().await, before, "{name}: the last good one stays");
+    }
+}
+
+/// Kind of every metric, with the names of its labels and the bounds of its buckets.
+fn metrics(text: &str) -> BTreeMap<String, String> {
+    let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let mut metrics = BTreeMap::new();
+    for sample in scrape.samples {
+        let labels: BTreeSet<&str> = sample.labels.keys().map(String::as_str).collect();
+        let kind = match &sample.value {
+            MetricValue::Counter(_) => "counter".to_owned(),
+            MetricValue::Gauge(_) => "gauge".to_owned(),
+            MetricValue::Histogram(buckets) => {
+                format!("histogram {:?}", buckets.iter().map(|bucket| bucket.less_than).collect::<Vec<_>>())
+            }
+            // Sums and counts of histograms, which have no kind of their own.
+            _ => continue,
+        };
+        metrics.insert(sample.metric, format!("{kind} {labels:?}"));
+    }
+    metrics
+}
+
+/// All but those of the Go runtime, which there is none of.
+#[tokio::test]
+async fn every_metric_of_the_original_is_there() {
+    let exporter = axum::Router::new().route("/m", axum::routing::get(async || "a 1\n"));
+    let (port, _exporter) = crate::support::serve(exporter, 0).await;
+    let world = World::new().await;
+    let address = format!("127.0.0.1:{port}");
+    world.assign(&[target(1, &address, "/m")]).await;
+    assert_eq!(world.scrape(&address, "/m", 1, "j").await.status, 200);
+    let (ours, recorded) = (metrics(&world.text("/metrics").await), metrics(include_str!("../data/metrics.txt")));
+    for (name, shape) in recorded {
+        assert_eq!(ours.get(&name), Some(&shape), "{name}");
+    }
+}
+
+/// What a store held, whether the original started with it, and what it reported then.
+#[tokio::test]
+async fn stores_of_all_kinds_are_started_with() {
+    for case in lines(include_str!("../data/restarts.jsonl")) {
+        let (from, before) = (case["from"].as_str().unwrap(), case["store_before"].as_str().unwrap());
+        let world = World::start(folder_with(crate::support::CONFIG, "kvass-shard.json", before), |_| {}).await;
+        // The original ended with a panic where it could not read the store, and had overwritten it by then.
+        let unreadable = case["started"] == false;
+        assert_eq!(world.read("store/kvass-shard.json.corrupt"), if unreadable { before } else { "" }, "{from}");
+        let (status, info) = world.get("/api/v1/shard/runtimeinfo/").await;
+        assert_eq!(status, 200, "{from}: {info}");
+        let idle_since = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let ours = idle_since(&info["data"]["IdleStartAt"]);
+        if before.contains("IdleAt\":\"") {
+            assert_eq!(ours, idle_since(&case["runtimeinfo"]["data"]["IdleStartAt"]), "{from}: idle time survives");
+        } else {
+            assert!(jiff::Timestamp::now().duration_since(ours).as_secs() < 60, "{from}: {ours}");
+        }
+    }
+}
+
+/// Until they are scraped again, targets have the sizes they were sent with.
+#[tokio::test]
+async fn statuses_after_a_restart_are_those_of_the_original() {
+    let status = |series: i64, total: i64| {
+        json!({"lastError": "", "lastScrape": "0001-01-01T00:00:00Z", "lastScrapeDuration": 0, "health": "unknown",
+            "series": series, "totalSeries": total, "TargetState": "", "ScrapeTimes": 0, "shards": null})
+    };
+    let world = World::new().await;
+    let hashes = 21..=29;
+    world.assign(&hashes.clone().map(|hash| target(hash, "h:1", "/m")).collect::<Vec<_>>()).await;
+    let world = World::start(world.stop().await, |_| {}).await;
+    let (_, statuses) = world.get("/api/v1/shard/targets/status/").await;
+    let recorded: BTreeMap<String, Value> = hashes.map(|hash| (hash.to_string(), status(3, 4))).collect();
+    assert_eq!(differences(&json!(recorded), &statuses["data"]), []);
+    let (_, info) = world.send_as_original("GET", "/api/v1/shard/runtimeinfo/", "").await;
+    assert_eq!(
+        differences(&json!({"headSeries": 27, "processSeries": 36, "ConfigHash": "516301219204613524"}), &info["data"]),
+        []
+    );
+
+    let old = include_str!("../data/targets-v0.0.2.json");
+    let world = World::start(folder_with(include_str!("../data/origin-of-versions.yml"), "targets.json", old), |_| {}).await;
+    let (_, statuses) = world.get("/api/v1/shard/targets/").await;
+    assert_eq!(differences(&json!({"31": status(12, 0)}), &statuses["data"]), []);
 }
 
 #[tokio::test]

@@ -327,6 +327,42 @@ pub(crate) fn target(hash: u64, address: &str, path: &str) -> Value {
     })
 }
 
+/// Places where two values differ, with what is there in each; nothing in either is `null`. Elements of lists go by the
+/// name of their job, where they have one.
+pub(crate) fn differences(original: &Value, ours: &Value) -> Vec<(String, Value, Value)> {
+    fn collect(path: &str, original: &Value, ours: &Value, found: &mut Vec<(String, Value, Value)>) {
+        let place = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match (original, ours) {
+            (Value::Object(a), Value::Object(b)) => {
+                for name in a.keys().chain(b.keys()).collect::<BTreeSet<_>>() {
+                    collect(&place(name), &original[name], &ours[name], found);
+                }
+            }
+            (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+                for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                    let name = a["job_name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+                    collect(&place(&name), a, b, found);
+                }
+            }
+            (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => {}
+            _ if original == ours => {}
+            _ => found.push((path.to_owned(), original.clone(), ours.clone())),
+        }
+    }
+    let mut found = Vec::new();
+    collect("", original, ours, &mut found);
+    found
+}
+
+/// Fails on a difference that is not expected, and on one that is expected but is there no longer.
+#[track_caller]
+pub(crate) fn assert_differences(found: impl IntoIterator<Item = String>, expected: &[&str]) {
+    let found: BTreeSet<String> = found.into_iter().collect();
+    let expected: BTreeSet<String> = expected.iter().map(|&line| line.to_owned()).collect();
+    let (new, gone): (Vec<_>, Vec<_>) = (found.difference(&expected).collect(), expected.difference(&found).collect());
+    assert!(new.is_empty() && gone.is_empty(), "unexpected: {new:#?}\nno longer: {gone:#?}");
+}
+
 /// Waits for a state that comes by itself.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();

@@ -5,7 +5,7 @@ mod objects;
 mod process;
 mod wait;
 
-use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::Stdio, sync::Arc};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -15,10 +15,10 @@ use tokio::{
 };
 
 pub(crate) use self::{dump::dump, objects::Pod, wait::until};
-use crate::environment::Environment;
-
-/// Longest wait for one answer.
-const ANSWER: Duration = Duration::from_secs(5);
+use crate::{
+    api::{ANSWER, Api},
+    environment::Environment,
+};
 
 /// Access to one cluster.
 #[derive(Clone)]
@@ -30,14 +30,13 @@ struct Inner {
     environment: Environment,
     http: reqwest::Client,
     /// `kubectl proxy`: the API without credentials, on loopback.
-    api: String,
+    api: Api,
     _proxy: Child,
 }
 
 impl Cluster {
     /// Connects; fails with what `kubectl` says.
     pub(crate) async fn connect(environment: Environment) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(ANSWER).no_proxy().build()?;
         let mut proxy = Command::new(&environment.kubectl)
             .args(["proxy", "--port=0"])
             .env("KUBECONFIG", &environment.kubeconfig)
@@ -49,7 +48,8 @@ impl Cluster {
         let line = BufReader::new(stdout).lines().next_line().await?.unwrap_or_default();
         let address = line.rsplit(' ').next().filter(|word| word.contains(':'));
         let address = address.with_context(|| format!("kubectl proxy said {line:?}, expected an address"))?;
-        let api = format!("http://{address}");
+        let api = Api::open(format!("http://{address}"))?;
+        let http = reqwest::Client::builder().timeout(ANSWER).no_proxy().build()?;
         Ok(Self { inner: Arc::new(Inner { environment, http, api, _proxy: proxy }) })
     }
 
@@ -109,28 +109,14 @@ impl Cluster {
             .with_context(|| format!("cluster.sh {command}"))
     }
 
+    /// Its API.
+    pub(crate) fn api(&self) -> &Api {
+        &self.inner.api
+    }
+
     /// An object or a list of the API.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.inner.api);
-        let answer = self.inner.http.get(&url).send().await?;
-        let status = answer.status();
-        let body: Value = answer.json().await.with_context(|| format!("GET {path}: {status}"))?;
-        anyhow::ensure!(status.is_success(), "GET {path}: {status}: {}", body["message"].as_str().unwrap_or_default());
-        Ok(body)
-    }
-
-    /// Sends a change of an object, of the kind that the content type says.
-    pub(crate) async fn patch(&self, path: String, content_type: &str, change: Value) -> anyhow::Result<()> {
-        let request = self.inner.http.patch(format!("{}{path}", self.inner.api));
-        let answer = request.header("content-type", content_type).body(change.to_string()).send().await?;
-        accepted("PATCH", &path, answer).await.with_context(|| change.to_string())
-    }
-
-    /// Deletes an object without grace; one that is not there is no error.
-    pub(crate) async fn delete_now(&self, path: &str) -> anyhow::Result<()> {
-        let url = format!("{}{path}?gracePeriodSeconds=0", self.inner.api);
-        let answer = self.inner.http.delete(url).send().await?;
-        if answer.status() == reqwest::StatusCode::NOT_FOUND { Ok(()) } else { accepted("DELETE", path, answer).await }
+        self.inner.api.get(path).await
     }
 
     /// Asks a pod: directly where pods can be reached, else through the API server.
@@ -141,7 +127,7 @@ impl Cluster {
     /// The same with a query.
     pub(crate) async fn ask_with(&self, pod: &Pod, port: u16, path: &str, query: &[(&str, &str)]) -> anyhow::Result<String> {
         let base = match (&self.inner.environment.machine, pod.ip) {
-            (None, _) => format!("{}/api/v1/namespaces/{}/pods/{}:{port}/proxy", self.inner.api, pod.namespace, pod.name),
+            (None, _) => format!("{}/api/v1/namespaces/{}/pods/{}:{port}/proxy", self.inner.api.base(), pod.namespace, pod.name),
             (Some(_), Some(ip)) => format!("http://{}", std::net::SocketAddr::from((ip, port))),
             (Some(_), None) => anyhow::bail!("{} has no address yet", pod.name),
         };
@@ -162,13 +148,6 @@ impl Cluster {
         let mut answer: Value = serde_json::from_str(&text).with_context(|| format!("{}:{port}{path}: not JSON", pod.name))?;
         Ok(answer["data"].take())
     }
-}
-
-async fn accepted(method: &str, path: &str, answer: reqwest::Response) -> anyhow::Result<()> {
-    let status = answer.status();
-    let text = answer.text().await.unwrap_or_default();
-    anyhow::ensure!(status.is_success(), "{method} {path}: {status}: {text}");
-    Ok(())
 }
 
 async fn run(command: &mut Command, input: &str) -> anyhow::Result<String> {

@@ -21,6 +21,19 @@ impl Discovered {
         self
     }
 
+    /// Without those targets of a job.
+    pub(crate) fn without(mut self, job: &str, unwanted: impl Fn(&Target) -> bool) -> Self {
+        if let Some(targets) = self.0.get_mut(job) {
+            targets.retain(|target, _| !unwanted(target));
+        }
+        self
+    }
+
+    /// How many targets a job has.
+    pub(crate) fn of(&self, job: &str) -> usize {
+        self.0.get(job).into_iter().flat_map(BTreeMap::values).sum()
+    }
+
     /// How many targets there are.
     pub(crate) fn len(&self) -> usize {
         self.0.values().flat_map(BTreeMap::values).sum()

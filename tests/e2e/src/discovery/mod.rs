@@ -1,12 +1,23 @@
 //! Discovery judged by Prometheus: random objects, and what each server discovers in them.
 
+mod access;
+mod acts;
+mod alone;
 mod difference;
+mod jobs;
 mod random;
 mod servers;
 mod world;
 
 pub(crate) use self::{
+    acts::{Switch, compare},
+    alone::judge,
+    jobs::dropping,
+    servers::{Programs, Server, free_port},
+    world::NAMESPACES,
+};
+use self::{
     difference::{Discovered, difference},
-    servers::Server,
-    world::{Change, NAMESPACES, World},
+    jobs::config,
+    world::{Change, World},
 };

@@ -1,6 +1,8 @@
-//! A coordinator and Prometheus servers that discover the same and keep nothing.
+//! A coordinator and Prometheus servers on this machine that discover the same and keep nothing.
 
 use std::{
+    fs,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -8,46 +10,28 @@ use std::{
 
 use anyhow::Context;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use super::difference::{Discovered, Target};
-use crate::cluster::{Cluster, until};
+use crate::cluster::until;
 
-/// Jobs: role, name, more keys.
-const JOBS: &[(&str, &str, &str)] = &[
-    ("pod", "pod", ""),
-    ("service", "service", ""),
-    ("endpoints", "endpoints", ""),
-    ("endpointslice", "endpointslice", ""),
-    ("ingress", "ingress", ""),
-    ("node", "node", ""),
-    ("pod", "pod-around", "attach_metadata: {node: true, namespace: true}"),
-    ("service", "service-around", "attach_metadata: {namespace: true}"),
-    ("endpoints", "endpoints-around", "attach_metadata: {node: true, namespace: true}"),
-    ("endpointslice", "endpointslice-around", "attach_metadata: {node: true, namespace: true}"),
-    ("ingress", "ingress-around", "attach_metadata: {namespace: true}"),
-    ("pod", "pod-owners", "attach_metadata: {deployment: true, job: true, cronjob: true}"),
-    ("endpoints", "endpoints-owners", "attach_metadata: {deployment: true, job: true, cronjob: true}"),
-    ("endpointslice", "endpointslice-owners", "attach_metadata: {deployment: true, job: true, cronjob: true}"),
-    (
-        "pod",
-        "pod-selected",
-        "namespaces: {names: [k-a, k-b]}, attach_metadata: {node: true}, \
-         selectors: [{role: pod, label: tier=web, field: status.phase=Running}, {role: node, label: zone=a}]",
-    ),
-    (
-        "endpoints",
-        "endpoints-selected",
-        "namespaces: {names: [k-a, k-b]}, \
-         selectors: [{role: endpoints, label: tier}, {role: pod, label: tier=web}, {role: service, label: 'tier!=web'}]",
-    ),
-];
+/// What is started, and where it writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    /// The same binary as in the images.
+    pub(crate) kvass: PathBuf,
+    pub(crate) prometheus: PathBuf,
+    /// For configurations, data and logs; it goes with the run.
+    pub(crate) folder: PathBuf,
+}
 
-/// A server on this machine that has these jobs.
+/// A running server.
 pub(crate) struct Server {
     url: String,
     http: reqwest::Client,
-    _process: Child,
+    process: Child,
+    config: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -67,77 +51,116 @@ struct Dropped {
     discovered_labels: Target,
 }
 
-impl Server {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl Programs {
+    /// Our binary: that of `$KVASS_BINARY`, or the release of this checkout.
+    pub(crate) fn kvass(checkout: &Path) -> PathBuf {
+        std::env::var_os("KVASS_BINARY").map_or_else(|| checkout.join("target/release/kvass"), PathBuf::from)
+    }
+
     /// A coordinator that follows the rules of 3.x. Its fleet is one shard that is not there.
-    pub(crate) async fn coordinator(cluster: &Cluster, port: u16) -> anyhow::Result<Self> {
-        let folder = folder(cluster, port)?;
+    pub(crate) async fn coordinator(&self, config: &str) -> anyhow::Result<Server> {
+        self.coordinator_by(Command::new(&self.kvass), config).await
+    }
+
+    /// The same, started by that command: the binary itself, or what ends in running it.
+    pub(crate) async fn coordinator_by(&self, mut command: Command, config: &str) -> anyhow::Result<Server> {
+        let port = free_port()?;
+        let folder = self.folder_of("coordinator", port, config)?;
         let shards = folder.join("shards.yaml");
         let fleet = "replicas: [{shards: [{id: none, url: 'http://127.0.0.1:9'}]}]\n";
-        std::fs::write(&shards, fleet).with_context(|| shards.display().to_string())?;
-        // The same binary as in the images.
-        let binary = std::env::var_os("KVASS_BINARY").map_or_else(|| cluster.file("target/release/kvass"), PathBuf::from);
-        let mut command = Command::new(binary);
+        fs::write(&shards, fleet).with_context(|| shards.display().to_string())?;
         command.args(["coordinator", "--shard.type=static", "--prometheus.version=3"]);
         command.arg(format!("--shard.static-file={}", shards.display())).arg(format!("--web.address=127.0.0.1:{port}"));
-        Self::start(command, &folder, port, "/-/healthy").await
+        start(command, &folder, port, "/-/healthy").await
     }
 
-    /// The Prometheus beside `kubectl`.
-    pub(crate) async fn prometheus(cluster: &Cluster, port: u16) -> anyhow::Result<Self> {
-        let folder = folder(cluster, port)?;
-        let mut command = Command::new(cluster.environment().kubectl.with_file_name("prometheus"));
+    /// A Prometheus.
+    pub(crate) async fn prometheus(&self, config: &str) -> anyhow::Result<Server> {
+        let port = free_port()?;
+        let folder = self.folder_of("prometheus", port, config)?;
+        let mut command = Command::new(&self.prometheus);
         command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        Self::start(command, &folder, port, "/-/ready").await
+        start(command, &folder, port, "/-/ready").await
     }
 
-    async fn start(mut command: Command, folder: &Path, port: u16, ready: &str) -> anyhow::Result<Self> {
-        let log = folder.join("log");
-        let output = std::fs::File::create(&log).with_context(|| log.display().to_string())?;
-        command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
-        let process = command.spawn().with_context(|| format!("{command:?}"))?;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build()?;
-        let server = Server { url: format!("http://127.0.0.1:{port}"), http, _process: process };
-        let url = format!("{}{ready}", server.url);
-        until(&url, Duration::from_secs(30), async || Ok(server.http.get(&url).send().await?.error_for_status()?))
-            .await
-            .with_context(|| format!("its log is {}", log.display()))?;
-        Ok(server)
+    fn folder_of(&self, name: &str, port: u16, config: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.folder.join(format!("{name}-{port}"));
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let path = folder.join("prometheus.yml");
+        fs::write(&path, config).with_context(|| path.display().to_string())?;
+        Ok(folder)
     }
+}
 
+async fn start(mut command: Command, folder: &Path, port: u16, ready: &str) -> anyhow::Result<Server> {
+    let log = folder.join("log");
+    let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
+    let config = folder.join("prometheus.yml");
+    command.arg(format!("--config.file={}", config.display()));
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);
+    let process = command.spawn().with_context(|| format!("{command:?}"))?;
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build()?;
+    let server = Server { url: format!("http://127.0.0.1:{port}"), http, process, config };
+    until("it is ready", Duration::from_secs(60), async || server.text(ready).await)
+        .await
+        .with_context(|| format!("its log is {}", log.display()))?;
+    Ok(server)
+}
+
+impl Server {
     /// What it discovers now.
     pub(crate) async fn discovered(&self) -> anyhow::Result<Discovered> {
-        let url = format!("{}/api/v1/targets?state=dropped", self.url);
-        let answer = self.http.get(&url).send().await?.error_for_status()?;
-        let answer: Answer = answer.json().await.with_context(|| url.clone())?;
+        let path = "/api/v1/targets?state=dropped";
+        let answer: Answer = serde_json::from_str(&self.text(path).await?).with_context(|| path.to_owned())?;
         let mut discovered = Discovered::default();
         for Dropped { discovered_labels } in answer.data.dropped_targets {
             discovered.add(discovered_labels);
         }
         Ok(discovered)
     }
-}
 
-/// A folder with a configuration, in that of the run: it goes with the cluster.
-fn folder(cluster: &Cluster, port: u16) -> anyhow::Result<PathBuf> {
-    let kubeconfig = &cluster.environment().kubeconfig;
-    let run = kubeconfig.parent().context("KUBECONFIG without a folder")?;
-    let folder = run.join(format!("discovery-{port}"));
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    /// What a coordinator says of a job: its discovery's errors.
+    pub(crate) async fn errors(&self, job: &str) -> anyhow::Result<String> {
+        let status: Value = serde_json::from_str(&self.text("/api/v1/coordinator/status").await?)?;
+        let jobs = status["data"]["jobs"].as_array().context("no jobs in the status")?;
+        let found = jobs.iter().find(|found| found["job"] == job).with_context(|| format!("no job {job} in the status"))?;
+        let errors = found["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(errors.collect::<Vec<_>>().join("; "))
     }
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let path = folder.join("prometheus.yml");
-    std::fs::write(&path, config(kubeconfig)).with_context(|| path.display().to_string())?;
-    Ok(folder)
-}
 
-/// Jobs that discover and keep nothing.
-fn config(kubeconfig: &Path) -> String {
-    let job = |(role, name, more): &(&str, &str, &str)| {
-        let section = format!("{{role: {role}, kubeconfig_file: '{}', {more}}}", kubeconfig.display());
-        format!("- job_name: {name}\n  kubernetes_sd_configs: [{section}]\n  relabel_configs: [{{action: drop}}]\n")
-    };
-    format!("scrape_configs:\n{}", JOBS.iter().map(job).collect::<String>())
+    /// The sum over the series of a metric, whatever their labels.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = self.text("/metrics").await?;
+        let of_metric = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
+        };
+        Ok(text.lines().filter_map(of_metric).sum())
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> anyhow::Result<u32> {
+        self.process.id().context("it has ended")
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Ends it.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        Ok(self.process.kill().await?)
+    }
+
+    async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.http.get(format!("{}{path}", self.url)).send().await?.error_for_status()?;
+        Ok(answer.text().await?)
+    }
 }

@@ -1,6 +1,8 @@
 //! Random objects of all kinds that discovery looks at, their changes and their ends. Nothing runs of them: their pods are
 //! bound to nodes that are no machines, and what kubelets and controllers would write is in them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::random::Random;
@@ -17,6 +19,14 @@ pub(crate) enum Change {
     Apply { path: String, object: Value },
     /// Delete it at once.
     Delete { path: String },
+}
+
+impl Change {
+    /// Of the object that it is about.
+    pub(crate) fn path(&self) -> &str {
+        let (Change::Apply { path, .. } | Change::Delete { path }) = self;
+        path
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +68,8 @@ pub(crate) struct World {
     seed: u64,
     random: Random,
     places: Vec<Place>,
+    /// Names of the nodes that are there and have no address.
+    lost: BTreeSet<String>,
 }
 
 impl World {
@@ -68,7 +80,7 @@ impl World {
             let namespaces: &[&str] = if *kind == Kind::Node { &[""] } else { &NAMESPACES };
             namespaces.iter().flat_map(move |namespace| (0..*room).map(move |index| place(*kind, *namespace, index)))
         });
-        World { seed, random: Random::new(seed), places: places.collect() }
+        World { seed, random: Random::new(seed), places: places.collect(), lost: BTreeSet::new() }
     }
 
     /// Namespaces and the accounts that pods in them want, before anything else.
@@ -107,6 +119,11 @@ impl World {
         taken.map(path).filter(|path| path.contains(&format!("/{plural}/"))).collect()
     }
 
+    /// Names of the nodes that are there and have no address.
+    pub(crate) fn nodes_without_address(&self) -> &BTreeSet<String> {
+        &self.lost
+    }
+
     /// The end of everything but the namespaces.
     pub(crate) fn clear(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -120,9 +137,12 @@ impl World {
     fn change(&mut self) -> Change {
         let index = self.random.below(self.places.len());
         let place = &mut self.places[index];
-        if place.taken && place.kind != Kind::Node && self.random.percent(25) {
+        // Nodes are few, and much hangs on them.
+        let chance = if place.kind == Kind::Node { 8 } else { 25 };
+        if place.taken && self.random.percent(chance) {
             place.taken = false;
             place.generation += 1;
+            self.lost.remove(&name(place));
             return Change::Delete { path: path(place) };
         }
         self.apply(index)
@@ -134,6 +154,12 @@ impl World {
         let fixed = Random::new(self.seed ^ ((index as u64) << 20) ^ (place.generation << 50));
         let mut maker = Maker { fixed, random: &mut self.random, place: &place };
         let object = maker.object();
+        if place.kind == Kind::Node {
+            self.lost.remove(&name(&place));
+            if object["status"]["addresses"] == json!([]) {
+                self.lost.insert(name(&place));
+            }
+        }
         Change::Apply { path: path(&place), object }
     }
 }
@@ -234,7 +260,9 @@ impl Maker<'_> {
                     .push(json!({"type": kind, "address": if kind.ends_with("IP") { ip } else { format!("n{ip}.example") }}));
             }
         }
-        if addresses.is_empty() {
+        if self.random.percent(25) {
+            addresses.clear();
+        } else if addresses.is_empty() {
             addresses.push(json!({"type": "InternalIP", "address": self.ip()}));
         }
         let conditions = ["Ready", "DiskPressure", "example.com/Odd"].map(|kind| {

@@ -1,6 +1,6 @@
 //! (c) What happens to every installation sooner or later.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
     absence::{expect_own_time, replaced},
@@ -211,8 +211,7 @@ async fn crashed(stage: &mut Stage) -> anyhow::Result<()> {
     // Whatever happened: without it no pod of its can be cleared away.
     stage.cluster.machine("node-return", &[&number]).await?;
     told?;
-    // What was given to others rests there for ten minutes before shards are drained again.
-    stage.settled(TARGETS, Duration::from_secs(300)).await?;
+    at_rest(stage).await?;
     let row = stage.end(act).await?;
     stage.expect_moves_only(&row);
     let act = stage.begin("after the return").await?;
@@ -221,6 +220,22 @@ async fn crashed(stage: &mut Stage) -> anyhow::Result<()> {
     stage.expect_no_gap(&row);
     stage.expect("after the return: no target is scraped twice", row.shards.doubled, row.shards.doubled == 0);
     Ok(())
+}
+
+/// Waits until nothing has moved for a while. Shards that come back with their targets keep what was given to others
+/// there for ten minutes; those that come back empty are filled, and the others drained, at once.
+async fn at_rest(stage: &Stage) -> anyhow::Result<()> {
+    let end = Instant::now() + Duration::from_secs(300);
+    let mut before = stage.settled(TARGETS, Duration::from_secs(300)).await?;
+    loop {
+        tokio::time::sleep(stage.fixture.interval * 4).await;
+        let fleet = stage.settled(TARGETS, end.saturating_duration_since(Instant::now())).await?;
+        if fleet.targets == before.targets {
+            return Ok(());
+        }
+        anyhow::ensure!(Instant::now() < end, "targets still move: {:?}, then {:?}", before.targets, fleet.targets);
+        before = fleet;
+    }
 }
 
 /// What happens until the living exporters are scraped again by living shards. The lost pods stay Terminating, so the

@@ -31,7 +31,7 @@ use crate::{
         OPERATOR, PRODUCTION, PRODUCTION_CHURN, PRODUCTION_EMPTYDIR, PRODUCTION_REPLICAS,
     },
     flows::Flows,
-    report::{Outcome, Report},
+    report::{Expectations, Outcome, Report},
     stage::{Stage, now},
 };
 
@@ -389,7 +389,7 @@ pub(crate) async fn tell(cluster: &Cluster, stories: &[&Story], out: &Path, repo
         };
         outcome.error = result.err().map(|error| format!("{error:#}"));
         if let Some(stage) = &mut stage {
-            outcome.expectations = std::mem::take(&mut stage.expectations);
+            outcome.expectations = stage.expectations.take();
             outcome.rows = std::mem::take(&mut stage.rows);
         }
         outcome.seconds = start.elapsed().as_secs_f64();
@@ -419,7 +419,7 @@ async fn set(cluster: &Cluster, fixture: &'static Fixture) -> anyhow::Result<Sta
     let collector = Collector::start(cluster.clone(), fixture);
     let up_at = now();
     fixture.up(cluster).await?;
-    Ok(Stage { cluster: cluster.clone(), fixture, collector, flows, up_at, expectations: vec![], rows: vec![] })
+    Ok(Stage { cluster: cluster.clone(), fixture, collector, flows, up_at, expectations: Expectations::default(), rows: vec![] })
 }
 
 async fn images(cluster: &Cluster, fixture: &Fixture) -> Vec<String> {

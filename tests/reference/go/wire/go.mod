@@ -1,0 +1,3 @@
+module kvass.test/reference/wire
+
+go 1.26.0
