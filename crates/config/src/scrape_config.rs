@@ -1,6 +1,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use kvass_model::{Params, TargetGroup};
+use kvass_model::{Params, PrometheusLine, TargetGroup};
 use kvass_relabel::RelabelConfig;
 
 use crate::{
@@ -133,6 +133,8 @@ pub struct FileSdConfig {
     pub files: Vec<String>,
     /// Fallback rhythm of re-reading.
     pub refresh_interval: Duration,
+    /// Whose label names are legal in the files: Prometheus 2 refuses a file with others as a whole.
+    pub line: PrometheusLine,
 }
 
 /// Targets from an HTTP endpoint.
@@ -144,6 +146,8 @@ pub struct HttpSdConfig {
     pub refresh_interval: Duration,
     /// How the endpoint is reached.
     pub http: HttpClientConfig,
+    /// Whose label names are legal in its answers: Prometheus 2 refuses one with others as a whole.
+    pub line: PrometheusLine,
 }
 
 /// Targets from a Kubernetes API server.

@@ -205,6 +205,7 @@ fn discovery() {
     let expected = FileSdConfig {
         files: vec!["/etc/prometheus/sd/*.json".to_owned(), "/abs/*.yml".to_owned()],
         refresh_interval: Duration::from_secs(300),
+        line: http.line,
     };
     assert_eq!(files, &expected);
     assert_eq!((http.url.as_str(), http.refresh_interval), ("http://sd/targets", Duration::from_secs(10)));

@@ -76,7 +76,7 @@ proptest! {
         let damaged: String = before.iter().copied().chain(patch.chars()).chain(rest.iter().copied().skip(length)).collect();
         parse(&damaged);
         // Glob patterns and target files come from outside as well.
-        let _ = kvass_config::parse_target_groups(&damaged, Path::new("t.yml"));
+        let _ = kvass_config::parse_target_groups(&damaged, Path::new("t.yml"), kvass_model::PrometheusLine::V2);
     }
 }
 

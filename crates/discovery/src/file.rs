@@ -1,7 +1,7 @@
 //! Targets from files.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,11 +9,11 @@ use std::{
 };
 
 use kvass_config::FileSdConfig;
-use kvass_model::{LabelsBuilder, TargetGroup};
+use kvass_model::{LabelsBuilder, PrometheusLine, TargetGroup};
 use kvass_service::FileWatcher;
 use tokio::time::{sleep, timeout};
 
-use crate::feed::Feed;
+use crate::{feed::Feed, json_groups};
 
 /// How often files are read where no change is heard of: inotify is silent on network file systems, and
 /// when a folder above the watched one is replaced.
@@ -31,10 +31,10 @@ pub(crate) async fn run(config: FileSdConfig, watcher: Arc<FileWatcher>, feed: A
     let mut changes = watcher.watch(&directories);
     let mut files = Files::default();
     loop {
-        let patterns = config.files.clone();
+        let (patterns, line) = (config.files.clone(), config.line);
         // Names may live on slow file systems; the runtime must not wait for them.
         let Ok((read, changed)) = tokio::task::spawn_blocking(move || {
-            let changed = files.read(&patterns);
+            let changed = files.read(&patterns, line);
             (files, changed)
         })
         .await
@@ -84,7 +84,7 @@ struct File {
 
 impl Files {
     /// Reads all files; tells whether anything changed since the last time.
-    fn read(&mut self, patterns: &[String]) -> bool {
+    fn read(&mut self, patterns: &[String], line: PrometheusLine) -> bool {
         let mut before = std::mem::take(&mut self.files);
         let errors_before = std::mem::take(&mut self.errors);
         let mut changed = false;
@@ -100,7 +100,7 @@ impl Files {
                             File::default()
                         });
                         match fs::read(&path) {
-                            Ok(bytes) => changed |= file.update(&path, bytes),
+                            Ok(bytes) => changed |= file.update(&path, bytes, line),
                             // It vanished since the pattern was expanded.
                             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                                 changed = true;
@@ -122,14 +122,13 @@ impl Files {
         feed.set_errors(self.errors.iter().cloned().chain(errors).collect());
         // A file that was never good may hold targets that shards are scraping.
         let complete = self.errors.is_empty() && self.files.values().all(|file| file.groups.is_some());
-        if complete || feed.delivered() {
-            feed.replace(self.files.values().flat_map(|file| file.groups.iter().flatten().cloned()));
-        }
+        let groups = self.files.values().flat_map(|file| file.groups.iter().flatten().cloned());
+        feed.replace_but(&BTreeSet::new(), groups, complete);
     }
 }
 
 impl File {
-    fn update(&mut self, path: &Path, bytes: Vec<u8>) -> bool {
+    fn update(&mut self, path: &Path, bytes: Vec<u8>, line: PrometheusLine) -> bool {
         let content = match String::from_utf8(bytes) {
             Ok(content) => content,
             Err(error) => return self.unreadable(path, &io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())),
@@ -137,7 +136,7 @@ impl File {
         if self.content.as_ref() == Some(&content) {
             return false;
         }
-        match kvass_config::parse_target_groups(&content, path) {
+        match groups(&content, path, line) {
             Ok(groups) => {
                 self.groups = Some(groups.into_iter().enumerate().map(|(index, group)| named(group, path, index)).collect());
                 self.error = None;
@@ -162,6 +161,14 @@ impl File {
         self.error = Some(error);
         true
     }
+}
+
+/// The groups of a file, whose name says what it is written in: JSON is not only YAML of another look.
+fn groups(content: &str, path: &Path, line: PrometheusLine) -> Result<Vec<TargetGroup>, String> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        return json_groups::decode(content.as_bytes(), line).map_err(|error| format!("{}: {error}", path.display()));
+    }
+    kvass_config::parse_target_groups(content, path, line).map_err(|error| error.to_string())
 }
 
 /// The group as it is known to others: with its source and the label telling the file.

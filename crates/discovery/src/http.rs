@@ -1,20 +1,20 @@
 //! Targets from an HTTP endpoint.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{ACCEPT, USER_AGENT},
 };
 use kvass_config::{HttpSdConfig, Secret};
-use kvass_model::{Labels, TargetGroup};
+use kvass_model::{LabelsBuilder, PrometheusLine, TargetGroup};
 use kvass_scrape::HttpClient;
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::{
     api::{self, Reply, masked},
     feed::Feed,
+    json_groups::{self, GroupsError},
     manager::DiscoveryOptions,
     refresh::{self, Findings, Mechanism, RefreshError},
 };
@@ -39,15 +39,15 @@ struct Endpoint {
 
 impl Mechanism for Endpoint {
     async fn refresh(&mut self) -> Result<Findings, RefreshError> {
-        let HttpSdConfig { url, refresh_interval, .. } = &self.config;
+        let HttpSdConfig { url, refresh_interval, line, .. } = &self.config;
         let deadline = Instant::now() + *refresh_interval;
         let reply = Reply::read(self.client.get(url, request_headers(*refresh_interval), deadline).await?).await?;
         if reply.status != StatusCode::OK {
             return Err(RefreshError::Status { status: reply.status, expected: "200 OK" });
         }
         reply.require_json()?;
-        let groups = decode(&reply.body, url);
-        let groups = groups.map_err(|error| RefreshError::Body(format!("body is not a JSON list of target groups: {error}")))?;
+        let groups = decode(&reply.body, url, *line);
+        let groups = groups.map_err(|error| RefreshError::Body(format!("body is no list of target groups: {error}")))?;
         Ok(groups.into())
     }
 }
@@ -71,49 +71,32 @@ fn request_headers(refresh_interval: Duration) -> HeaderMap {
     headers
 }
 
-/// A group as it is written in JSON.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonGroup {
-    targets: Option<Vec<String>>,
-    labels: Option<BTreeMap<String, String>>,
-}
-
-fn decode(body: &[u8], url: &str) -> Result<Vec<TargetGroup>, serde_json::Error> {
-    // Go reads `null` as an empty list.
-    let groups: Option<Vec<JsonGroup>> = serde_json::from_slice(body)?;
-    let groups = groups.unwrap_or_default().into_iter().enumerate();
-    let groups = groups.map(|(index, group)| {
-        let targets = group.targets.unwrap_or_default().into_iter();
-        let mut labels = group.labels.unwrap_or_default();
-        labels.insert(URL_LABEL.to_owned(), url.to_owned());
-        TargetGroup {
-            source: format!("{url}:{index}"),
-            targets: targets.map(|address| Labels::from([(kvass_model::ADDRESS_LABEL, address)])).collect(),
-            labels: labels.into_iter().collect(),
-        }
-    });
-    Ok(groups.collect())
+fn decode(body: &[u8], url: &str, line: PrometheusLine) -> Result<Vec<TargetGroup>, GroupsError> {
+    let mut groups = json_groups::decode(body, line)?;
+    for (index, group) in groups.iter_mut().enumerate() {
+        group.source = format!("{url}:{index}");
+        let mut labels = LabelsBuilder::from(&group.labels);
+        labels.set(URL_LABEL, url);
+        group.labels = labels.build();
+    }
+    Ok(groups)
 }
 
 #[cfg(test)]
 mod tests {
+    use kvass_model::Labels;
+
     use super::*;
 
     #[test]
     fn bodies() {
         let url = "http://sd/x";
-        let groups = decode(br#"[{"targets":["a:1","b:1"],"labels":{"env":"x"}},{"targets":null}]"#, url).unwrap();
+        let groups =
+            decode(br#"[{"targets":["a:1","b:1"],"labels":{"env":"x"}},{"targets":null}]"#, url, PrometheusLine::V2).unwrap();
         assert_eq!(groups.len(), 2);
         assert_eq!(groups[0].source, "http://sd/x:0");
         assert_eq!(groups[0].targets, [Labels::from([("__address__", "a:1")]), Labels::from([("__address__", "b:1")])]);
         assert_eq!(groups[0].labels, Labels::from([("env", "x"), ("__meta_url", url)]));
-        assert_eq!(decode(b"null", url).unwrap(), []);
-        for bad in
-            ["", "{}", "[null]", r#"[{"targets":["a"],"extra":1}]"#, r#"[{"targets":[1]}]"#, r#"[{"labels":{"a":1}}]"#, "[] x"]
-        {
-            assert!(decode(bad.as_bytes(), url).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) struct Scratch {
 
 impl Source {
     /// The joined values; missing labels count as empty. Only several labels need the buffer.
-    fn value<'a>(&self, labels: &'a LabelsBuilder, buffer: &'a mut String) -> Cow<'a, str> {
+    pub(crate) fn value<'a>(&self, labels: &'a LabelsBuilder, buffer: &'a mut String) -> Cow<'a, str> {
         self.look_up(|name| labels.get(name).unwrap_or_default().into(), buffer)
     }
 

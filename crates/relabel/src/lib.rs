@@ -10,6 +10,7 @@ mod order;
 mod regex;
 mod rule;
 mod template;
+mod trace;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -19,6 +20,7 @@ use self::action::{Action, Scratch};
 pub use self::{
     regex::{GoRegex, Groups, RegexError},
     rule::{NameScheme, Rule, RuleError},
+    trace::{Step, trace},
 };
 
 /// A validated rule, ready to be applied. Cloning copies a pointer; two are equal if they were made from equal
@@ -77,12 +79,7 @@ impl fmt::Debug for RelabelConfig {
 /// Rules that do not match allocate nothing, but for joining the values of several source labels, which all
 /// rules of a call do in one buffer.
 pub fn process(rules: &[RelabelConfig], labels: &mut LabelsBuilder) -> bool {
-    let mut scratch = Scratch::default();
-    // As long as nothing was set, labelmap takes all in name order.
-    if rules.iter().skip(1).any(RelabelConfig::asks_order) {
-        scratch.order.keep_of_target();
-    }
-    apply(rules, labels, &mut scratch)
+    apply(rules, labels, &mut Scratch::of_target(rules))
 }
 
 /// The same for the labels of a series. `set` has the names of those that were set on top of the exposed ones, in that order:
@@ -97,6 +94,18 @@ pub fn process_series<'n, N: Iterator<Item = &'n str>>(
         scratch.order.keep_of_series(set());
     }
     apply(rules, labels, &mut scratch)
+}
+
+impl Scratch {
+    /// For the labels of a target.
+    fn of_target(rules: &[RelabelConfig]) -> Scratch {
+        let mut scratch = Scratch::default();
+        // As long as nothing was set, labelmap takes all in name order.
+        if rules.iter().skip(1).any(RelabelConfig::asks_order) {
+            scratch.order.keep_of_target();
+        }
+        scratch
+    }
 }
 
 fn apply(rules: &[RelabelConfig], labels: &mut LabelsBuilder, scratch: &mut Scratch) -> bool {

@@ -113,6 +113,20 @@ fn is_legacy_name_template(template: &str) -> bool {
 }
 
 impl Rule {
+    /// The rule as Prometheus shows it: defaults for absent keys, the action in lower case.
+    pub fn with_defaults(&self) -> Rule {
+        let or = |value: &Option<String>, default: &str| Some(value.as_deref().unwrap_or(default).to_owned());
+        Rule {
+            source_labels: Some(self.source_labels.clone().unwrap_or_default()),
+            separator: or(&self.separator, DEFAULT_SEPARATOR),
+            regex: or(&self.regex, DEFAULT_REGEX),
+            modulus: Some(self.modulus.unwrap_or_default()),
+            target_label: or(&self.target_label, ""),
+            replacement: or(&self.replacement, DEFAULT_REPLACEMENT),
+            action: Some(self.action_name().to_lowercase()),
+        }
+    }
+
     /// Validates the rule and prepares it to be applied.
     pub(crate) fn compile(&self, line: PrometheusLine, scheme: NameScheme) -> Result<Action, RuleError> {
         let scheme = if line == PrometheusLine::V2 { NameScheme::Legacy } else { scheme };

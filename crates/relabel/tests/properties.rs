@@ -1,7 +1,7 @@
 //! Whatever is written in a rule, it is refused or works.
 
-use kvass_model::{LabelsBuilder, PrometheusLine};
-use kvass_relabel::{GoRegex, NameScheme, RelabelConfig, Rule, process};
+use kvass_model::{Labels, LabelsBuilder, PrometheusLine};
+use kvass_relabel::{GoRegex, NameScheme, RelabelConfig, Rule, process, trace};
 use proptest::prelude::*;
 
 /// Text rich in what has a meaning in patterns and templates.
@@ -68,8 +68,11 @@ proptest! {
         };
         if let Ok(config) = RelabelConfig::new(rule, PrometheusLine::V3, NameScheme::Utf8) {
             let mut labels: LabelsBuilder = [("a", value.as_str()), ("c", "1")].into_iter().collect();
-            process(&[config], &mut labels);
+            let steps = trace(std::slice::from_ref(&config), &labels.clone().build());
+            let keep = process(&[config], &mut labels);
             prop_assert!(labels.iter().all(|(_, value)| !value.is_empty()));
+            prop_assert_eq!(steps[0].keep, keep);
+            prop_assert_eq!(&steps[0].after, &if keep { labels.build() } else { Labels::default() });
         }
     }
 }

@@ -165,8 +165,9 @@ fn has_file_key(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or_default();
     let sd_key = key.contains("_sd_configs[") && !key.contains("basic_auth") && !key.contains("authorization");
     match last {
+        "client_secret" if sd_key && !key.contains("oauth2") => false,
         "credentials" | "bearer_token" | "client_secret" | "key" | "client_certificate_key" | "auth_token" | "key_passphrase" => {
-            !(sd_key && last == "client_secret" && !key.contains("oauth2")) && !key.contains("azuread")
+            !key.contains("azuread")
         }
         "password" => key.contains("basic_auth"),
         "secret_key" => key.contains("scaleway_") || key.contains("outscale_"),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use kvass_config::{FilePurpose, NamedFile, Survey, parse_target_groups};
+use kvass_model::PrometheusLine;
 use kvass_service::glob;
 
 /// What was seen of the files.
@@ -18,14 +19,14 @@ pub(super) struct Looked {
     pub(super) missing: Vec<String>,
 }
 
-pub(super) fn look(survey: &Survey) -> Looked {
+pub(super) fn look(survey: &Survey, line: PrometheusLine) -> Looked {
     let mut looked = Looked::default();
     for file in &survey.files {
         let is_pattern = file.path.contains('*') && file.purpose != FilePurpose::Credential;
         match file.purpose {
             // Prometheus makes it.
             FilePurpose::Log => {}
-            FilePurpose::Targets => target_files(file, &mut looked),
+            FilePurpose::Targets => target_files(file, line, &mut looked),
             FilePurpose::Rules | FilePurpose::Jobs if is_pattern => {}
             FilePurpose::Rules | FilePurpose::Jobs | FilePurpose::Credential => {
                 if let Err(error) = fs::File::open(&file.path).and_then(is_file) {
@@ -46,14 +47,14 @@ fn fault(file: &NamedFile, error: &io::Error) -> String {
 }
 
 /// Files of targets may come later, but what is there has to be right.
-fn target_files(file: &NamedFile, looked: &mut Looked) {
+fn target_files(file: &NamedFile, line: PrometheusLine, looked: &mut Looked) {
     let found = glob(&file.path).unwrap_or_default();
     if found.is_empty() {
         looked.missing.push(format!("{}: {:?}: no such file yet, so there are no targets of it", file.place, file.path));
     }
     for path in found {
         match fs::read_to_string(&path) {
-            Ok(text) => looked.faults.extend(parse_target_groups(&text, &path).err().map(|error| error.to_string())),
+            Ok(text) => looked.faults.extend(parse_target_groups(&text, &path, line).err().map(|error| error.to_string())),
             Err(error) => looked.faults.push(fault(&NamedFile { path: display(&path), ..file.clone() }, &error)),
         }
     }

@@ -25,7 +25,7 @@ pub(crate) fn check_alerting(cursor: Cursor<'_>, globals: &Globals) -> Result<()
         }
         let rules = relabel::rules(item, "relabel_configs", globals.line, scheme)?;
         relabel::rules(item, "alert_relabel_configs", globals.line, scheme)?;
-        service_discovery::sections(item, rules.is_empty())?;
+        service_discovery::sections(item, rules.is_empty(), globals.line)?;
     }
     Ok(())
 }

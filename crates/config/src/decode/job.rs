@@ -35,7 +35,7 @@ pub(crate) fn job(cursor: Cursor<'_>, globals: &Globals) -> Result<ScrapeConfig,
     let limits = Limits::read(cursor).or(globals.limits);
     let rules = |key| relabel::rules(cursor, key, globals.line, names.scheme());
     let relabel_configs = rules("relabel_configs")?;
-    let service_discovery = service_discovery::sections(cursor, relabel_configs.is_empty())?;
+    let service_discovery = service_discovery::sections(cursor, relabel_configs.is_empty(), globals.line)?;
     let flag = |key, default| cursor.boolean(key).unwrap_or(default);
     let text = |key, default: &str| cursor.text(key).unwrap_or(default).to_owned();
 

@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use kvass_model::{ADDRESS_LABEL, Labels, TargetGroup};
+use kvass_model::{ADDRESS_LABEL, Labels, PrometheusLine, TargetGroup};
 
 use super::{http, mechanisms, selector, without_code};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 /// The discovery sections of a job or an Alertmanager: in file order, all static ones merged at the end.
 /// `addresses_final` says that no relabel rule can still change an address.
-pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool) -> Result<Vec<SdConfig>, ConfigError> {
+pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool, line: PrometheusLine) -> Result<Vec<SdConfig>, ConfigError> {
     let mut sections = Vec::new();
     let mut groups = Vec::new();
     for (key, list) in cursor.pairs().filter(|(_, list)| !list.node().items().is_empty()) {
@@ -22,12 +22,12 @@ pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool) -> Result<Vec<
             }
             "file_sd_configs" => {
                 for item in list.items() {
-                    sections.push(SdConfig::File(file(item)?));
+                    sections.push(SdConfig::File(file(item, line)?));
                 }
             }
             "http_sd_configs" => {
                 for item in list.items() {
-                    sections.push(SdConfig::Http(http_sd(item)?));
+                    sections.push(SdConfig::Http(http_sd(item, line)?));
                 }
             }
             "kubernetes_sd_configs" => {
@@ -79,12 +79,12 @@ pub(super) fn refresh_interval(cursor: Cursor<'_>, default: Duration) -> Result<
     }
 }
 
-fn file(cursor: Cursor<'_>) -> Result<FileSdConfig, ConfigError> {
+fn file(cursor: Cursor<'_>, line: PrometheusLine) -> Result<FileSdConfig, ConfigError> {
     let files = cursor.texts("files").unwrap_or_default();
     if files.is_empty() {
         return Err(cursor.error_at("files", "expected at least one path"));
     }
-    Ok(FileSdConfig { files, refresh_interval: refresh_interval(cursor, Duration::from_secs(300))? })
+    Ok(FileSdConfig { files, refresh_interval: refresh_interval(cursor, Duration::from_secs(300))?, line })
 }
 
 /// The text under `key`, which must be given.
@@ -92,7 +92,7 @@ pub(super) fn required<'a>(cursor: Cursor<'a>, key: &str) -> Result<&'a str, Con
     cursor.non_empty(key).ok_or_else(|| cursor.error_at(key, "is required"))
 }
 
-fn http_sd(cursor: Cursor<'_>) -> Result<HttpSdConfig, ConfigError> {
+fn http_sd(cursor: Cursor<'_>, line: PrometheusLine) -> Result<HttpSdConfig, ConfigError> {
     let url = required(cursor, "url")?;
     if !url_text::is_http(url) {
         return Err(cursor.error_at("url", "expected http:// or https:// and a host"));
@@ -101,6 +101,7 @@ fn http_sd(cursor: Cursor<'_>) -> Result<HttpSdConfig, ConfigError> {
         url: url.to_owned(),
         refresh_interval: refresh_interval(cursor, Duration::from_secs(60))?,
         http: http::client(cursor)?,
+        line,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The coordinator's API.
 
+mod relabel_steps;
 mod samples;
 mod targets;
 
@@ -44,6 +45,8 @@ pub const PATHS: &[&str] = &[
     "/-/ready",
     "/-/reload",
     "/api/v1/targets",
+    "/api/v1/targets/relabel_steps",
+    "/api/v1/scrape_pools",
     "/api/v1/runtimeinfo",
     "/api/v1/shard/runtimeinfo",
     "/api/v1/samples",
@@ -60,6 +63,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Shared>>)> {
             "/-/ready" => get(ready),
             "/-/reload" => post(reload).put(reload),
             "/api/v1/targets" => get(targets::targets),
+            "/api/v1/targets/relabel_steps" => get(relabel_steps::relabel_steps),
+            "/api/v1/scrape_pools" => get(scrape_pools),
             "/api/v1/runtimeinfo" | "/api/v1/shard/runtimeinfo" => get(runtime_info),
             "/api/v1/samples" => get(samples::samples),
             "/api/v1/status/config" => get(config),
@@ -100,6 +105,17 @@ async fn ready(State(shared): AppState) -> Response {
 async fn reload(State(shared): AppState) -> ApiResult {
     shared.config_file.reload().await.map_err(|error| ApiError::bad_data(format_args!("reload failed: {}", chain(&error))))?;
     Ok(ok_empty())
+}
+
+/// The names of all jobs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScrapePools {
+    scrape_pools: Vec<String>,
+}
+
+async fn scrape_pools(State(shared): AppState) -> Response {
+    ok(ScrapePools { scrape_pools: shared.catalog.load().jobs.keys().map(ToString::to_string).collect() })
 }
 
 async fn runtime_info(State(shared): AppState) -> Response {

@@ -74,9 +74,11 @@ async fn yaml_files_and_files_that_do_not_match() {
 async fn a_file_that_was_never_good_leaves_the_job_incomplete() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.json"), "[").unwrap();
-    let (_manager, mut snapshots) = start(dir.path(), "a.json");
-    let broken = until(&mut snapshots, "j", |job| !job.errors.is_empty()).await;
+    fs::write(dir.path().join("b.json"), r#"[{"targets": ["b:1"]}]"#).unwrap();
+    let (_manager, mut snapshots) = start(dir.path(), "*.json");
+    let broken = until(&mut snapshots, "j", |job| !job.errors.is_empty() && !job.groups.is_empty()).await;
     assert!(!broken.complete);
+    assert_eq!(addresses(&broken), ["b:1"], "the other file does not wait");
     replace(&dir.path().join("a.json"), "[]");
     until(&mut snapshots, "j", |job| job.complete && job.errors.is_empty()).await;
 }
