@@ -50,7 +50,7 @@ scrape_configs:
         "p.yml: good by the rules of Prometheus 2.x\n",
         "  each shard gets as written: global, rule_files\n",
         "  job a: every 1m; kept from shards: target_limit, basic_auth, static_configs\n",
-        "  advice: p.yml:10:21: scrape_configs[1].uyuni_sd_configs: kvass has no code for this discovery: job b gets no targets of it\n",
+        "  advice: p.yml:10:21: scrape_configs[1].uyuni_sd_configs: kvass has no code for this discovery: without --discovery.prometheus-url job b gets no targets of it\n",
         "  advice: job a: has 2 static targets and a target_limit of 1: none of them is scraped\n",
         "  advice: p.yml:6:39: scrape_configs[0].basic_auth.password: a secret in the file: name a file",
         "  advice: p.yml:9:22: scrape_configs[1].params.api_key[0]: looks like a secret",
@@ -168,7 +168,7 @@ scrape_configs:
   params: {token: [hunter2]}
   static_configs: [{targets: [x, y], labels: {__param_target: 'http://u:hunter2@h/'}}]
   http_sd_configs: [{url: 'http://127.0.0.1:1/', refresh_interval: 1s}]
-  ionos_sd_configs: [{datacenter_id: d}]
+  kuma_sd_configs: [{server: 'http://127.0.0.1:1'}]
 - job_name: b
 ";
     let (_dir, path) = folder(&[("p.yml", text)]);
@@ -176,7 +176,7 @@ scrape_configs:
     assert_eq!((code, comparable(&json).len()), (Some(1), 2), "{errors}");
     assert!(!json.contains("hunter2") && !errors.contains("hunter2"), "{json}{errors}");
     for expected in
-        ["ionos_sd_configs: kvass has no code for this discovery", "127.0.0.1:1", "job a: has 2 targets and a target_limit of 1"]
+        ["kuma_sd_configs: kvass has no code for this discovery", "127.0.0.1:1", "job a: has 2 targets and a target_limit of 1"]
     {
         assert!(errors.contains(expected), "{expected} is not in {errors}");
     }
