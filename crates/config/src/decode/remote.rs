@@ -108,7 +108,8 @@ pub(crate) fn check_storage(cursor: Cursor<'_>) -> Result<(), ConfigError> {
         return Err(retention.error_at("size", "expected a size that is not below 0"));
     }
     match retention.float("percentage") {
-        Some(percentage) if percentage < 0.0 || percentage > 100.0 => {
+        // Prometheus lets what is no number pass.
+        Some(percentage) if !percentage.is_nan() && !(0.0..=100.0).contains(&percentage) => {
             Err(retention.error_at("percentage", "expected a number from 0 to 100"))
         }
         _ => Ok(()),
