@@ -191,7 +191,6 @@ impl fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Config, LoadContext};
 
     const TEXT: &str = "\
