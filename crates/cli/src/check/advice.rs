@@ -162,15 +162,12 @@ fn meaning(secret: &InlineSecret) -> &'static str {
 
 /// Whether Prometheus knows the same key with `_file`.
 fn has_file_key(key: &str) -> bool {
-    let last = key.rsplit('.').next().unwrap_or_default();
-    let sd_key = key.contains("_sd_configs[") && !key.contains("basic_auth") && !key.contains("authorization");
+    let (section, last) = key.rsplit_once('.').unwrap_or(("", key));
     match last {
-        "client_secret" if sd_key && !key.contains("oauth2") => false,
-        "credentials" | "bearer_token" | "client_secret" | "key" | "client_certificate_key" | "auth_token" | "key_passphrase" => {
-            !key.contains("azuread")
-        }
-        "password" => key.contains("basic_auth"),
-        "secret_key" => key.contains("scaleway_") || key.contains("outscale_"),
+        "credentials" | "bearer_token" | "key" | "client_certificate_key" | "auth_token" | "key_passphrase" => true,
+        "client_secret" => section.ends_with("oauth2"),
+        "password" => section.ends_with("basic_auth"),
+        "secret_key" => section.contains("scaleway_") || section.contains("outscale_"),
         _ => last.starts_with("secrets["),
     }
 }

@@ -108,7 +108,7 @@ pub(crate) fn check_storage(cursor: Cursor<'_>) -> Result<(), ConfigError> {
         return Err(retention.error_at("size", "expected a size that is not below 0"));
     }
     match retention.float("percentage") {
-        // What is no number passes, as in Prometheus.
+        // Prometheus lets what is no number pass.
         Some(percentage) if !percentage.is_nan() && !(0.0..=100.0).contains(&percentage) => {
             Err(retention.error_at("percentage", "expected a number from 0 to 100"))
         }
