@@ -25,7 +25,9 @@ pub(crate) fn compare(config: &Config, line: PrometheusLine, ours: &Picture, the
 /// As 2.42 tells it. It says less of dropped targets; and it writes the labels that relabelling leaves over the discovered
 /// ones it shows, so that these say nothing where rules change labels.
 fn without_what_is_new(mut picture: Picture, config: &Config) -> Picture {
-    let changes = |job: Option<&ScrapeConfig>| job.is_none_or(|job| job.relabel_configs.iter().any(|rule| !is_filter(rule)));
+    let changes = |job: Option<&ScrapeConfig>| {
+        job.is_none_or(|job| job.relabel_configs.iter().any(|rule| !is_filter(rule.rule().action.as_deref())))
+    };
     let any = config.jobs().iter().any(|job| changes(Some(job)));
     picture.dropped_target_counts = None;
     for target in &mut picture.dropped_targets {
@@ -44,9 +46,10 @@ fn without_what_is_new(mut picture: Picture, config: &Config) -> Picture {
     picture
 }
 
-fn is_filter(rule: &kvass_relabel::RelabelConfig) -> bool {
-    let action = rule.rule().with_defaults().action.unwrap_or_default();
-    ["keep", "drop", "keepequal", "dropequal"].contains(&action.as_str())
+/// Whether an action keeps or drops and changes nothing.
+fn is_filter(action: Option<&str>) -> bool {
+    let filters = ["keep", "drop", "keepequal", "dropequal"];
+    action.is_some_and(|action| filters.iter().any(|filter| filter.eq_ignore_ascii_case(action)))
 }
 
 /// Which of several equal targets lends its discovered labels to the list depends, in Prometheus, on the random order of the

@@ -198,7 +198,7 @@ const REPLACEMENTS: &[&str] = &[
     "$1:80",
 ];
 
-const LABELMAP_REPLACEMENTS: &[&str] = &["m_$1", "${1}", "$0_copy", "__tmp_$1", "__param_$1", "__meta_$1_"];
+const LABELMAP_REPLACEMENTS: &[&str] = &["m_$1", "${1}", "${0}_copy", "__tmp_$1", "__param_$1", "__meta_$1_"];
 const TEMPLATES: &[&str] = &["${1}", "l_${1}", "l_$1", "x${1}_y", "$0"];
 
 const SOURCES: &[&str] = &[
