@@ -213,10 +213,15 @@ fn discovery() {
     assert_eq!(sources, [("0", 2), ("1", 0)]);
 
     let config = good("unsupported_discovery");
-    let [SdConfig::Other(other)] = &job(&config, "a").service_discovery[..] else {
-        panic!("{:?}", job(&config, "a").service_discovery)
-    };
-    assert_eq!(other.key, "kuma_sd_configs");
+    let keys: Vec<&str> = job(&config, "a")
+        .service_discovery
+        .iter()
+        .map(|section| match section {
+            SdConfig::Other(other) => other.key.as_str(),
+            _ => panic!("{section:?}"),
+        })
+        .collect();
+    assert_eq!(keys, ["kuma_sd_configs"; 2]);
 }
 
 #[test]

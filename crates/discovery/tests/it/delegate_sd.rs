@@ -203,11 +203,11 @@ async fn no_target_is_lost_whatever_befalls_the_delegate() {
     assert_eq!((sorted(&found), found.complete), (both.to_vec(), true));
 
     // A section that it does not take: the other one goes on, through the reload.
-    let broken = format!("{job}- job_name: k\n  uyuni_sd_configs: [{{server: 'http://u:1', username: u}}]\n");
+    let broken = format!("{job}- job_name: k\n  uyuni_sd_configs: [{{server: 'http://u:1', username: u, password: p, http_headers: {{X-A: {{values: [b]}}}}}}]\n");
     manager.apply(&jobs(&broken));
     let refused = until(&mut snapshots, "k", &place, "refusal is noticed", |job| !job.errors.is_empty()).await;
     let error = "uyuni_sd_configs: the delegate does not take this section: ";
-    assert!(refused.errors[0].starts_with(error) && refused.errors[0].contains("password"), "{:?}", refused.errors);
+    assert!(refused.errors[0].starts_with(error) && refused.errors[0].contains("http_headers"), "{:?}", refused.errors);
     let found = until(&mut snapshots, "j", &place, "failures are noticed again", is_failing).await;
     assert_eq!(sorted(&found), both);
     assert!(!fs::read_to_string(place.file()).unwrap().contains("http://u:1"), "a restart needs a file that is taken");
