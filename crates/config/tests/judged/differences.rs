@@ -26,7 +26,6 @@ const STATIC_TARGET: &str =
     "promtool builds the targets of static_configs, Prometheus does not when it loads; `kvass check config` does, too";
 const LATER_2: &str = "a later 2.x judges as we do; the line is one";
 const NO_REGION: &str = "2.42 asks the machine it runs on for its region, later versions do so once they discover";
-const NOT_READ: &str = "sections of this mechanism are not looked into";
 const NEWER_GO: &str = "the library of a newer Go, with which later 2.x are built, judges as we do";
 const NO_MANAGER: &str = "Prometheus takes it and then has no secret manager to ask, so the job scrapes nothing";
 const PARSER: &str = "our YAML parser is of a newer school, and nobody writes this; what shards get is written anew";
@@ -75,7 +74,6 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     v2("keys: job/oauth2: client_secret: *", LATER_2),
     v2("between_keys: job: OAuth without a secret", LATER_2),
     v2("between_keys: job: OAuth with TLS that lacks a key", LATER_2),
-    v2("between_keys: job/relabel_configs[]: lowercase with a group in the target", LATER_2),
     v2("between_keys: job/http_sd_configs[]: authentication twice", LATER_2),
     v2("between_keys: job/http_sd_configs[]: TLS without a key", LATER_2),
     v2("between_keys: tracing: TLS without a key", LATER_2),
@@ -87,24 +85,15 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     both("keys: job/ec2_sd_configs[]: region: null", NO_REGION),
     both("keys: job/lightsail_sd_configs[]: region: ''", NO_REGION),
     both("keys: job/lightsail_sd_configs[]: region: null", NO_REGION),
+    both(
+        "between_keys: job/aws_sd_configs[]: authentication twice",
+        "a slip, which Prometheus takes for this section alone: it copies the settings without looking",
+    ),
+    v2("good/clouds_newer.good.yml", LATER_2),
     both("values: job/azure_sd_configs[]: authentication_method: SDK", LATER_2),
     both("values: job/azure_sd_configs[]: authentication_method: WorkloadIdentity", LATER_2),
     both("values: job/openstack_sd_configs[]: role: loadbalancer", LATER_2),
     both("between_keys: job/openstack_sd_configs[]: TLS without a key", LATER_2),
-    both("keys: job/aws_sd_configs[]*", NOT_READ),
-    both("values: job/aws_sd_configs[]*", NOT_READ),
-    both("between_keys: job/aws_sd_configs[]*", NOT_READ),
-    both("keys: job/azure_sd_configs[]*", NOT_READ),
-    both("values: job/azure_sd_configs[]*", NOT_READ),
-    both("between_keys: job/azure_sd_configs[]*", NOT_READ),
-    both("keys: job/ec2_sd_configs[]*", NOT_READ),
-    both("between_keys: job/ec2_sd_configs[]*", NOT_READ),
-    both("keys: job/gce_sd_configs[]*", NOT_READ),
-    both("between_keys: job/gce_sd_configs[]*", NOT_READ),
-    both("keys: job/lightsail_sd_configs[]*", NOT_READ),
-    both("keys: job/openstack_sd_configs[]*", NOT_READ),
-    both("values: job/openstack_sd_configs[]*", NOT_READ),
-    both("between_keys: job/openstack_sd_configs[]: no *", NOT_READ),
     v2("values: job: proxy_url: http://::1", NEWER_GO),
     v2("values: job: proxy_url: http://[x]:80", NEWER_GO),
     v2("values: job/relabel_configs[]: regex: '\\p{letter}'", NEWER_GO),

@@ -203,7 +203,9 @@ async fn no_target_is_lost_whatever_befalls_the_delegate() {
     assert_eq!((sorted(&found), found.complete), (both.to_vec(), true));
 
     // A section that it does not take: the other one goes on, through the reload.
-    let broken = format!("{job}- job_name: k\n  uyuni_sd_configs: [{{server: 'http://u:1', username: u, password: p, http_headers: {{X-A: {{values: [b]}}}}}}]\n");
+    let broken = format!(
+        "{job}- job_name: k\n  uyuni_sd_configs: [{{server: 'http://u:1', username: u, password: hunter2, http_headers: {{X-A: {{values: [b]}}}}}}]\n"
+    );
     manager.apply(&jobs(&broken));
     let refused = until(&mut snapshots, "k", &place, "refusal is noticed", |job| !job.errors.is_empty()).await;
     let error = "uyuni_sd_configs: the delegate does not take this section: ";
