@@ -5,8 +5,8 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build e2e-discovery discovery-build check test fuzz fuzz-config goldens bench bench-kubernetes prometheus nsd deny \
-  fmt docs static sbom clean
+.PHONY: help rust build demo e2e e2e-all e2e-check e2e-build e2e-discovery discovery-build check test fuzz fuzz-config fuzz-bodies goldens bench \
+  bench-kubernetes prometheus nsd deny fmt docs static sbom clean
 
 help: ## shows this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -60,8 +60,13 @@ fuzz: rust ## compares regular expressions and relabelling with Go and Prometheu
 fuzz-config: rust prometheus ## random configurations beside real Prometheus servers (ARGS="--seed 1 --seconds 60")
 	@CARGO=$(CARGO) scripts/fuzz-config.sh $(ARGS)
 
-goldens: rust prometheus ## records anew what real Prometheus servers make of the recorded cases; needs Go
+fuzz-bodies: rust ## random scrape bodies beside Prometheus' parsers (ARGS="SECONDS SEED"); needs Go
+	@CARGO=$(CARGO) scripts/fuzz-bodies.sh $(ARGS)
+
+goldens: rust prometheus ## records anew what real programs make of the recorded cases; needs Go
 	@CARGO=$(CARGO) scripts/goldens.sh
+	@CARGO=$(CARGO) scripts/record-bodies.sh
+	@CARGO=$(CARGO) scripts/goldens-config.sh
 
 bench: rust ## benchmarks; that of Kubernetes where its programs are built
 	$(CARGO) bench --locked --workspace --benches

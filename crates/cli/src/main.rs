@@ -1,6 +1,7 @@
 //! kvass: spreads the targets of one Prometheus configuration over as many Prometheus servers as their
 //! series need. This crate is the command line: flags to options to services, and an error printed once.
 
+mod check;
 mod demo;
 mod flags;
 mod generator;
@@ -33,7 +34,9 @@ const BUILD: BuildInfo = BuildInfo {
 fn main() -> ExitCode {
     BUILD.declare();
     match run(std::env::args_os().skip(1)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What was wrong has been said.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // `{:#}` is the error with its causes on one line. Nobody is left to tell if this fails.
             let _ = writeln!(io::stderr(), "Error: {error:#}");
@@ -42,13 +45,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
+/// Answers whether what was asked for is good.
+fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<bool> {
     // Before any TLS client exists: with several providers compiled in, rustls would not choose by itself.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let args = args.map(|arg| arg.into_string().map_err(|arg| anyhow::anyhow!("argument {arg:?} is not UTF-8")));
     let (command, mut warnings) = match flags::parse(args.collect::<anyhow::Result<Vec<String>>>()?)? {
         Parsed::Run(command, warnings) => (command, warnings),
-        Parsed::Print(text) => return print(text.trim_end()),
+        Parsed::Print(text) => return print(text.trim_end()).map(|()| true),
     };
     let env = |name: &str| std::env::var(name).ok();
     match command {
@@ -57,22 +61,24 @@ fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<()> {
             let meaning = options::coordinator(*flags, &env)?;
             warnings.extend(meaning.warnings);
             start_logging(&log, &warnings)?;
-            block_on(coordinator(meaning.options))
+            block_on(coordinator(meaning.options))?;
         }
         Subcommands::Sidecar(flags) => {
             let log = flags.log.clone();
             let Meaning { options, warnings: about_options } = options::sidecar(*flags, &env)?;
             warnings.extend(about_options);
             start_logging(&log, &warnings)?;
-            block_on(sidecar(options))
+            block_on(sidecar(options))?;
         }
         Subcommands::MetricsGenerator(flags) => {
             start_logging(&flags.log, &warnings)?;
-            block_on(async { generator::run(flags, signal()).await })
+            block_on(async { generator::run(flags, signal()).await })?;
         }
-        Subcommands::Demo(flags) => block_on(async { demo::run(*flags, signal()).await }),
-        Subcommands::Version => print(BUILD),
+        Subcommands::Demo(flags) => block_on(async { demo::run(*flags, signal()).await })?,
+        Subcommands::Check(flags) => return block_on(check::run(flags)),
+        Subcommands::Version => print(BUILD)?,
     }
+    Ok(true)
 }
 
 async fn coordinator(options: kvass_coordinator::Options) -> anyhow::Result<()> {
@@ -112,7 +118,7 @@ fn start_logging(flags: &LogFlags, warnings: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn block_on(service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn block_on<T>(service: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads cannot be started")?.block_on(service)
 }
 

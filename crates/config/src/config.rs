@@ -8,7 +8,7 @@ use std::{
 use kvass_model::{Labels, PrometheusLine};
 
 use crate::{
-    ConfigError, ConfigHash, Injection, SELF_MONITOR_JOB, ScrapeConfig,
+    ConfigError, ConfigHash, Injection, SELF_MONITOR_JOB, ScrapeConfig, Survey,
     cursor::Cursor,
     decode::{self, Globals},
     injection, mask, paths,
@@ -41,7 +41,7 @@ pub struct Config {
     line: PrometheusLine,
     /// The documents, main one first, with relative paths resolved.
     main: Node,
-    included: Vec<Node>,
+    included: Vec<(PathBuf, Node)>,
     hash: ConfigHash,
     text_hash: ConfigHash,
     external_labels: Labels,
@@ -97,6 +97,7 @@ impl Config {
         decode::check_alerting(root, &globals)?;
         decode::check_remote(root, &globals)?;
         decode::check_tracing(root)?;
+        decode::check_runtime(root)?;
         decode::check_storage(root)?;
         decode::check_otlp(root, &globals)?;
         if document.more {
@@ -113,7 +114,7 @@ impl Config {
                 original.push(document.clone());
                 check_and_resolve(&INCLUDED, &mut document, &file)?;
                 loader.add(Cursor::root(&file, &document), &globals)?;
-                included.push(document);
+                included.push((file.clone(), document));
                 files.push(file);
             }
         }
@@ -200,10 +201,15 @@ impl Config {
         &self.files
     }
 
+    /// What the documents name and hold, with the places.
+    pub fn survey(&self) -> Survey {
+        Survey::of(&self.path, &self.main, &self.included)
+    }
+
     /// The document for a shard's Prometheus: the user's with its jobs rewritten, everything else as it was, scalars letter
     /// by letter and secrets included. Relative paths are resolved, `scrape_config_files` is inlined.
     pub fn inject(&self, injection: &Injection) -> String {
-        let included: Vec<&Node> = self.included.iter().collect();
+        let included: Vec<&Node> = self.included.iter().map(|(_, document)| document).collect();
         emit(&injection::inject(&self.main, &included, injection, self.line))
     }
 }

@@ -29,6 +29,10 @@ impl<'a> Cursor<'a> {
         Cursor { file, node, parent: None, step: Step::Root }
     }
 
+    pub(crate) fn file(&self) -> &'a Path {
+        self.file
+    }
+
     pub(crate) fn node(&self) -> &'a Node {
         self.node
     }

@@ -69,6 +69,11 @@ const REMOVED_KEYS: [&str; 17] = [
     "sigv4",
 ];
 
+/// Whether a key of a job is the coordinator's and the sidecar's affair: a shard's Prometheus gets another value or none.
+pub fn is_kept_from_shards(key: &str) -> bool {
+    REMOVED_KEYS.contains(&key) || key.ends_with("_sd_configs")
+}
+
 /// Edits the user's document into a shard's. `included` are the documents named by `scrape_config_files`: their jobs move
 /// into the main one, or every shard would scrape them in full. All that is not named here stays as written.
 pub(crate) fn inject(main: &Node, included: &[&Node], injection: &Injection, line: PrometheusLine) -> Node {
@@ -115,7 +120,7 @@ fn job_name(job: &Node) -> &str {
 }
 
 fn rewrite(job: &mut Node, name: &str, injection: &Injection) {
-    job.remove(|key| REMOVED_KEYS.contains(&key) || key.ends_with("_sd_configs"));
+    job.remove(is_kept_from_shards);
     job.set("scheme", Node::text("http"));
     if let Some(url) = &injection.proxy_url {
         job.set("proxy_url", Node::text(url));

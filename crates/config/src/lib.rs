@@ -22,9 +22,11 @@ mod mask;
 mod mechanism_config;
 mod original_hash;
 mod paths;
+mod release;
 mod scalar;
 mod schema;
 mod scrape_config;
+mod survey;
 mod target_groups;
 mod url_text;
 mod yaml;
@@ -44,14 +46,16 @@ pub use iaas_config::{
     OvhService,
 };
 pub use inject_options::{InjectOptions, apply_scrape_injection, apply_sd_injection};
-pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery};
+pub use injection::{Injection, SELF_MONITOR_JOB, SelfMonitor, TargetDelivery, is_kept_from_shards};
 pub use mechanism_config::{
     ConsulSdConfig, DnsRecord, DnsSdConfig, DockerDaemon, DockerSdConfig, DockerSwarmRole, DockerSwarmSdConfig, EurekaSdConfig,
     MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig,
 };
 pub use original_hash::{HashShape, original_hash};
+pub use release::PrometheusRelease;
 pub use scrape_config::{
     AttachMetadata, FileSdConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig, KubernetesSelector, ScrapeConfig, SdConfig,
 };
+pub use survey::{FilePurpose, InlineSecret, JobKeys, NamedFile, Place, SecretForm, StaticTarget, Survey, sounds_secret};
 pub use target_groups::parse_target_groups;
 pub use url_text::mask_password;

@@ -38,6 +38,9 @@ pub(crate) fn float(scalar: &Scalar) -> Option<f64> {
     if !scalar.plain {
         return None;
     }
+    if !looks_like_number(&scalar.text) {
+        return None;
+    }
     let text = scalar.text.replace('_', "");
     if let Some(number) = based_integer(&text) {
         // A float field holds the nearest number there is.
@@ -48,8 +51,27 @@ pub(crate) fn float(scalar: &Scalar) -> Option<f64> {
         "-.inf" | "-.Inf" | "-.INF" => Some(f64::NEG_INFINITY),
         ".nan" | ".NaN" | ".NAN" => Some(f64::NAN),
         // Rust also takes words such as `inf`, which YAML does not.
-        _ if text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) => text.parse().ok(),
+        _ if text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b)) => {
+            text.parse().ok().filter(|number: &f64| number.is_finite())
+        }
         _ => None,
+    }
+}
+
+/// Underscores may stand within a number, not in front of it.
+fn looks_like_number(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+}
+
+/// Whether a scalar that is not text by its quotes fits the tag `!!name`; other tags fit everything.
+pub(crate) fn fits_tag(text: &str, name: &str) -> bool {
+    let scalar = Scalar::plain(text);
+    match name {
+        "int" => looks_like_number(text) && based_integer(&text.replace('_', "")).is_some(),
+        "float" => !scalar.is_null() && float(&scalar).is_some(),
+        "bool" => !scalar.is_null() && boolean(&scalar).is_some(),
+        "null" => scalar.is_null(),
+        _ => true,
     }
 }
 
@@ -57,7 +79,7 @@ fn whole(scalar: &Scalar) -> Option<i128> {
     if scalar.is_null() {
         return Some(0);
     }
-    if !scalar.plain {
+    if !scalar.plain || !looks_like_number(&scalar.text) {
         return None;
     }
     let exact = based_integer(&scalar.text.replace('_', ""));
@@ -177,6 +199,8 @@ mod tests {
             ("+5", Some(5)),
             ("~", Some(0)),
             ("60:30", None),
+            ("_1", None),
+            ("1_", Some(1)),
             ("1e400", None),
             ("0x", None),
             ("- 5", None),

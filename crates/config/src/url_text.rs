@@ -5,12 +5,9 @@ pub(crate) fn fault(url: &str) -> Option<&'static str> {
     if url.bytes().any(|b| b < b' ' || b == 0x7f) {
         return Some("a URL without control characters");
     }
-    let url = url.split_once('#').map_or(url, |(before, _)| before);
+    let (url, fragment) = url.split_once('#').unwrap_or((url, ""));
     let before_query = url.split_once('?').map_or(url, |(before, _)| before);
-    let bytes = before_query.as_bytes();
-    let bad_escape =
-        |i: usize| bytes[i] == b'%' && !matches!(bytes.get(i + 1..i + 3), Some(hex) if hex.iter().all(u8::is_ascii_hexdigit));
-    if (0..bytes.len()).any(bad_escape) {
+    if has_bad_escape(before_query) || has_bad_escape(fragment) {
         return Some("a URL in which every % is followed by two hexadecimal digits");
     }
     let (scheme, rest) = before_query.split_once(':')?;
@@ -24,19 +21,44 @@ pub(crate) fn fault(url: &str) -> Option<&'static str> {
         return Some("a URL that begins with a scheme such as http://");
     }
     let authority = rest.strip_prefix("//")?.split('/').next()?;
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if host.contains(' ') {
-        return Some("a URL without spaces in the host");
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if !user.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b)) {
+        return Some("a URL in whose user and password other characters are written as % and two digits");
+    }
+    // Zones of IPv6 addresses apart, Go allows escapes of characters beyond ASCII only.
+    let is_zone = |at: usize| host.get(at..at + 3) == Some("%25");
+    let bad_escape = |(at, b): (usize, u8)| b == b'%' && !is_zone(at) && !matches!(host.as_bytes().get(at + 1), Some(b'8'..));
+    let bad = |b: u8| b.is_ascii() && !b.is_ascii_alphanumeric() && !b"-_.~!$&'()*+,;=:[]<>\"%".contains(&b);
+    if host.bytes().any(bad) || host.bytes().enumerate().any(bad_escape) {
+        return Some("a URL with a host of letters, digits, dots and hyphens");
     }
     let port = match host.strip_prefix('[') {
         Some(v6) => match v6.split_once(']') {
-            Some((_, port)) => port,
+            Some((address, port)) => {
+                let address = address.split_once('%').map_or(address, |(address, _)| address);
+                if address.parse::<std::net::Ipv6Addr>().is_err() {
+                    return Some("a URL with an IPv6 address in [ ]");
+                }
+                port
+            }
             None => return Some("a URL in which [ is closed by ]"),
         },
         None => host.find(':').map_or("", |colon| &host[colon..]),
     };
     let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
     (!is_port).then_some("a URL whose port is a number")
+}
+
+fn has_bad_escape(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_bad =
+        |i: usize| bytes[i] == b'%' && !matches!(bytes.get(i + 1..i + 3), Some(hex) if hex.iter().all(u8::is_ascii_hexdigit));
+    (0..bytes.len()).any(is_bad)
+}
+
+/// Whether this is an absolute URL of HTTP or HTTPS with a host.
+pub(crate) fn is_http(url: &str) -> bool {
+    scheme_and_host(url).is_some_and(|(scheme, _)| ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme)))
 }
 
 /// Scheme and host of an absolute URL; `None` if either is missing.
@@ -72,9 +94,19 @@ mod tests {
 
     #[test]
     fn faults() {
-        for url in
-            ["", "http://a", "a/b:c", "/x", "http://u:p@h:80/%41?%zz", "unix:///x", "http://[::1]:9", "http://h:", "localhost:80"]
-        {
+        for url in [
+            "",
+            "http://a",
+            "a/b:c",
+            "/x",
+            "http://u:p@h:80/%41?%zz",
+            "unix:///x",
+            "http://[::1]:9",
+            "http://h:",
+            "localhost:80",
+            "http://[fe80::1%25en0]:1",
+            "http://%C3%A9",
+        ] {
             assert_eq!(fault(url), None, "{url}");
         }
         for url in [
@@ -87,6 +119,12 @@ mod tests {
             "http://a b/",
             "a\nb",
             "10.0.0.1:80",
+            "http://%41/",
+            "http://u ser@h",
+            "http://h\\x",
+            "http://h^x",
+            "http://[x]:80",
+            "http://h#%zz",
         ] {
             assert!(fault(url).is_some(), "{url}");
         }

@@ -88,7 +88,7 @@ impl Fleet {
             term: term.as_ref(),
             config: &self.config,
             grace: Duration::from_secs(GRACE),
-            ask_line: false,
+            ask_release: false,
             ask_stop_reason: false,
             all_complete: true,
         };

@@ -325,10 +325,14 @@ impl ControlLoop {
             return;
         }
         let file = &self.shared.config_file;
-        let Some(line) = self.cycles.agreed_line().filter(|line| *line != file.line()) else { return };
-        let rules = if line == PrometheusLine::V3 { "3.x" } else { "2.x" };
-        tracing::info!(rules, "every shard runs this Prometheus, its rules are used from now on");
-        file.set_line(line);
+        let Some(release) = self.cycles.agreed_release().filter(|release| *release != file.release()) else { return };
+        let rules = if release.line == PrometheusLine::V3 { "3.x" } else { "2.x" };
+        tracing::info!(
+            rules,
+            knows_more_keys = release.knows_more,
+            "every shard runs this Prometheus, its rules are used from now on"
+        );
+        file.set_release(release);
         // A failure is logged and shown there; the configuration read by the old rules stays.
         let _ = file.reload().await;
         self.news.notify_one();

@@ -10,8 +10,8 @@ use std::{
 use futures::future::join_all;
 use jiff::Timestamp;
 use kvass_api::{AssignedTarget, ExtraConfig, ShardClient, UpdateTargets};
-use kvass_config::Config;
-use kvass_model::{Health, PrometheusLine, Target, TargetHash, target_url};
+use kvass_config::{Config, PrometheusRelease};
+use kvass_model::{Health, Target, TargetHash, target_url};
 use kvass_plan::{Access, Decision, Plan, Snapshot, TargetView, UnassignedReason, plan};
 use kvass_scrape::JobClients;
 use kvass_service::config_file::chain;
@@ -117,7 +117,7 @@ impl Cycles {
             now: Timestamp::now(),
             config,
             grace: shared.options.unavailable_grace,
-            ask_line: shared.options.prometheus_line.is_none(),
+            ask_release: shared.options.prometheus_line.is_none(),
             ask_stop_reason: !shared.extra.is_decided(),
             all_complete: catalog.jobs.values().all(|job| job.complete),
             term,
@@ -359,11 +359,15 @@ impl Cycles {
         self.scalings.retain(|id, _| present.contains_key(id));
     }
 
-    /// The Prometheus line all shards agree on; `None` while they are not all known or are mixed.
-    pub(crate) fn agreed_line(&self) -> Option<PrometheusLine> {
-        let mut lines = self.replicas.values().flat_map(|r| r.shards.values()).map(|shard| shard.line);
-        let first = lines.next()??;
-        lines.all(|line| line == Some(first)).then_some(first)
+    /// The Prometheus all shards agree on; `None` while they are not all known or their lines are mixed. Keys that are not
+    /// known here must be left to all of them.
+    pub(crate) fn agreed_release(&self) -> Option<PrometheusRelease> {
+        let mut releases = self.replicas.values().flat_map(|r| r.shards.values()).map(|shard| shard.release);
+        let first = releases.next()??;
+        releases.try_fold(first, |agreed, release| {
+            let release = release.filter(|release| release.line == agreed.line)?;
+            Some(PrometheusRelease { knows_more: agreed.knows_more && release.knows_more, ..agreed })
+        })
     }
 }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kvass_api::ShardClient;
-use kvass_model::{Health, PrometheusLine, ScrapeStatus, SeriesCount, TargetHash};
+use kvass_config::PrometheusRelease;
+use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash};
 use kvass_plan::{Access, Departed, ShardView, Transfer};
 use tokio::task::JoinHandle;
 
@@ -74,7 +75,7 @@ pub(crate) struct ShardMemory {
     pub(crate) mismatch_since: Option<Timestamp>,
     /// The shard has a configuration file of its own, or refused a push for this configuration.
     refused_push: Option<String>,
-    pub(crate) line: Option<PrometheusLine>,
+    pub(crate) release: Option<PrometheusRelease>,
     /// The list it says it was given was asked for in this incarnation.
     pub(crate) asked_assigned: bool,
     /// The job of every target it holds is known: the shard told, or all of them were active at one time.
@@ -171,7 +172,7 @@ pub(crate) struct ObserveContext<'a> {
     pub(crate) config: &'a Arc<kvass_config::Config>,
     pub(crate) grace: Duration,
     /// Ask shards which Prometheus they run.
-    pub(crate) ask_line: bool,
+    pub(crate) ask_release: bool,
     /// Nobody has said anything about stop-scraping since the coordinator started.
     pub(crate) ask_stop_reason: bool,
     /// Every job's discovery is complete: a target that is not active may be forgotten.
@@ -196,7 +197,7 @@ impl ShardMemory {
             self.asked_assigned = false;
             self.accounted = false;
             self.foreign = None;
-            self.line = None;
+            self.release = None;
         }
         self.from_the_start |= first;
         if !self.was_read {
@@ -213,7 +214,7 @@ impl ShardMemory {
         let questions = Questions {
             config: Arc::clone(context.config),
             known_foreign: self.foreign.as_ref().filter(|(mine, _)| mine == ours).map(|(_, theirs)| theirs.clone()),
-            line: context.ask_line && self.line.is_none(),
+            release: context.ask_release && self.release.is_none(),
             assigned: !self.asked_assigned,
             stop_reason: context.ask_stop_reason,
             push_config: context.term.filter(|_| self.refused_push.as_deref() != Some(ours)).cloned(),
@@ -281,8 +282,8 @@ impl ShardMemory {
             }
             ConfigVerdict::Unknown | ConfigVerdict::Missing => {}
         }
-        if reading.line.is_some() {
-            self.line = reading.line;
+        if reading.release.is_some() {
+            self.release = reading.release;
         }
         if let Some(assigned) = reading.assigned {
             self.asked_assigned = true;
@@ -298,7 +299,7 @@ impl ShardMemory {
             tracing::warn!(shard = %self.name, %error, "shard cannot be read");
         }
         self.idle_since = None;
-        self.line = None;
+        self.release = None;
         self.problem = Some(error);
     }
 

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kvass_api::{ClientError, RuntimeInfo, ShardClient, UpdateConfig, UpdateTargets};
-use kvass_config::{Config, hash_of_text};
-use kvass_model::{PrometheusLine, ScrapeStatus, TargetHash};
+use kvass_config::{Config, PrometheusRelease, hash_of_text};
+use kvass_model::{ScrapeStatus, TargetHash};
 use kvass_service::config_file::chain;
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ pub(crate) struct Reading {
     /// Which configuration it runs.
     pub(crate) config: ConfigVerdict,
     /// Which Prometheus it runs, if that was asked and answered.
-    pub(crate) line: Option<PrometheusLine>,
+    pub(crate) release: Option<PrometheusRelease>,
     /// The list last pushed to it, if that was asked and answered; `None` within where it keeps none.
     pub(crate) assigned: Option<Option<UpdateTargets>>,
     /// Its stop-scraping reason, if that was asked and answered.
@@ -37,7 +37,7 @@ impl Reading {
             targets,
             runtime: None,
             config: ConfigVerdict::Unknown,
-            line: None,
+            release: None,
             assigned: None,
             stop_reason: None,
             pushed_config: false,
@@ -70,7 +70,7 @@ pub(crate) struct Questions {
     /// A foreign hash already found to mean this configuration on this shard.
     pub(crate) known_foreign: Option<String>,
     /// Ask which Prometheus it runs.
-    pub(crate) line: bool,
+    pub(crate) release: bool,
     /// Ask for the list last pushed to it.
     pub(crate) assigned: bool,
     /// Ask for its stop-scraping reason.
@@ -110,8 +110,8 @@ pub(crate) async fn read(client: ShardClient, questions: Questions) -> Reading {
         }
         Err(error) => reading.runtime = Some(Err(chain(&error))),
     }
-    if questions.line {
-        reading.line = prometheus_line(&client).await;
+    if questions.release {
+        reading.release = prometheus_release(&client).await;
     }
     if questions.assigned {
         // Only sidecars of this port know the list. Another error says nothing: the shard is asked again.
@@ -168,30 +168,32 @@ struct BuildInfo {
     version: String,
 }
 
-async fn prometheus_line(client: &ShardClient) -> Option<PrometheusLine> {
+async fn prometheus_release(client: &ShardClient) -> Option<PrometheusRelease> {
     let build: BuildInfo = match client.get("/api/v1/status/buildinfo").await {
         Ok(build) => build,
         // vmagent, which logs a warning each time.
-        Err(ClientError::Refused { status, .. }) if status.is_client_error() => return Some(PrometheusLine::V2),
+        Err(ClientError::Refused { status, .. }) if status.is_client_error() => return Some(PrometheusRelease::default()),
         Err(_) => return None,
     };
-    let major: u32 = build.version.split('.').next()?.parse().ok()?;
-    Some(if major >= 3 { PrometheusLine::V3 } else { PrometheusLine::V2 })
+    PrometheusRelease::of_version(&build.version)
 }
 
 #[cfg(test)]
 mod tests {
     use axum::{Router, http::StatusCode, routing::get};
+    use kvass_model::PrometheusLine;
 
     use super::*;
 
     #[tokio::test]
     async fn rules_of_a_shard() {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let release = |line, knows_more| Some(PrometheusRelease { line, knows_more });
         for (status, version, expected) in [
-            (StatusCode::OK, "2.42.0", Some(PrometheusLine::V2)),
-            (StatusCode::OK, "3.16.0", Some(PrometheusLine::V3)),
-            (StatusCode::BAD_REQUEST, "", Some(PrometheusLine::V2)),
+            (StatusCode::OK, "2.42.0", release(PrometheusLine::V2, false)),
+            (StatusCode::OK, "3.16.0", release(PrometheusLine::V3, false)),
+            (StatusCode::OK, "3.17.0", release(PrometheusLine::V3, true)),
+            (StatusCode::BAD_REQUEST, "", release(PrometheusLine::V2, false)),
             (StatusCode::SERVICE_UNAVAILABLE, "", None),
         ] {
             let body = format!(r#"{{"status":"success","data":{{"version":"{version}"}}}}"#);
@@ -200,7 +202,7 @@ mod tests {
             let url = format!("http://{}", listener.local_addr().unwrap());
             tokio::spawn(async move { axum::serve(listener, router).await });
             let client = ShardClient::new(&url, kvass_api::http_client(Duration::from_secs(5)).unwrap());
-            assert_eq!(prometheus_line(&client).await, expected, "{status} {version}");
+            assert_eq!(prometheus_release(&client).await, expected, "{status} {version}");
         }
     }
 }

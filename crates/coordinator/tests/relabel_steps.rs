@@ -1,5 +1,8 @@
 //! What the API says about targets and the way they came to be.
 
+// Clippy knows test functions, not their helpers.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod fake;
 
 use fake::{Behaviour, FakeShard, Fleet, options};

@@ -4,10 +4,13 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use kvass_config::{HttpClientConfig, ProxyConfig};
 
+/// The value of a variable, by its name.
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// What the clients of cloud providers find in the process's surroundings.
 #[derive(Clone)]
 pub struct Environment {
-    variables: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    variables: Arc<Variables>,
     http: HttpClientConfig,
 }
 

@@ -194,7 +194,10 @@ impl Manager {
 
     /// Stops all discoverers; the last snapshot stays readable. Dropping the manager does the same.
     pub async fn shutdown(&self) {
-        self.publisher.0.abort();
+        self.publisher.stop();
+        if let Some(delegate) = &self.shared.delegate {
+            delegate.stop();
+        }
         lock(&self.shared.jobs).clear();
     }
 }
@@ -319,6 +322,11 @@ pub(crate) struct Task(JoinHandle<()>);
 impl Task {
     pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Self {
         Task(tokio::spawn(future))
+    }
+
+    /// Ends it before.
+    pub(crate) fn stop(&self) {
+        self.0.abort();
     }
 }
 

@@ -50,8 +50,8 @@ impl Limits {
         if self.line == PrometheusLine::V3 {
             let mut hasher = DefaultHasher::new();
             written.hash(&mut hasher);
-            let new = self.seen.insert(hasher.finish());
-            if !new && !(timestamped && self.honor_timestamps) {
+            let reaches_storage = self.seen.insert(hasher.finish()) || timestamped && self.honor_timestamps;
+            if !reaches_storage {
                 return;
             }
         }

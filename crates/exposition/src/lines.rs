@@ -230,14 +230,10 @@ impl Lines {
     fn assemble(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         let Sample { name, labels, .. } = &self.sample;
         let end = labels.last().map_or(0, |(_, value)| value.end).max(name.end);
-        let Ok(line) = std::str::from_utf8(bytes.get(..end).unwrap_or_default()) else {
-            // Values have been checked, so it is a name in quotes.
-            return Err(match std::str::from_utf8(name.of(bytes)) {
-                Ok(_) => Refusal::LabelName(excerpt(bytes)).into(),
-                Err(_) => Refusal::MetricName(excerpt(name.of(bytes))).into(),
-            });
-        };
-        self.labels.assign(line, *name, labels);
+        match std::str::from_utf8(bytes.get(..end).unwrap_or_default()) {
+            Ok(line) => self.labels.assign(line, *name, labels),
+            Err(_) => copy_labels(&mut self.labels, bytes, *name, labels)?,
+        }
         if let Some(label) = self.number_label() {
             self.labels.rewrite(label, stored_number);
         }
@@ -295,6 +291,19 @@ impl Problem {
             Problem::Refused(refusal) => CountError::Sample { line, excerpt, refusal },
         }
     }
+}
+
+/// Copies the labels of a sample with names in quotes that are not in UTF-8: a label without a value is none, whatever
+/// its name is.
+fn copy_labels(copied: &mut SampleLabels, bytes: &[u8], name: Span, labels: &[(Span, Span)]) -> Result<(), Refusal> {
+    let text = |span: Span| std::str::from_utf8(span.of(bytes)).map(unescape).map_err(|_| excerpt(span.of(bytes)));
+    copied.clear();
+    copied.push(METRIC_NAME, &text(name).map_err(Refusal::MetricName)?);
+    for (name, value) in labels.iter().filter(|(_, value)| value.start < value.end) {
+        let name = text(*name).map_err(Refusal::LabelName)?;
+        copied.push(&name, &text(*value).map_err(Refusal::LabelName)?);
+    }
+    Ok(())
 }
 
 fn utf8(bytes: &[u8], span: Span) -> Result<&str, Problem> {

@@ -115,7 +115,7 @@ impl Collector {
         }
         match suffix {
             "_bucket" => {
-                let bound = labels.get(BUCKET_LABEL).and_then(|bound| parse_label_float(bound));
+                let bound = labels.get(BUCKET_LABEL).and_then(parse_label_float);
                 let Some(bound) = bound.filter(|bound| !bound.is_nan()) else {
                     return false;
                 };

@@ -13,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use kvass_config::Config;
+use kvass_config::{Config, PrometheusRelease};
 use kvass_model::PrometheusLine;
 use tokio::sync::{Mutex, watch};
 
@@ -44,6 +44,7 @@ pub struct ConfigFile {
     path: PathBuf,
     line: ArcSwap<PrometheusLine>,
     line_is_open: AtomicBool,
+    pass_unknown_keys: AtomicBool,
     current: watch::Sender<Option<Arc<Config>>>,
     state: ArcSwap<ReloadState>,
     in_force: StdMutex<Option<InForce>>,
@@ -69,6 +70,7 @@ impl ConfigFile {
             path: path.into(),
             line: ArcSwap::from_pointee(line),
             line_is_open: AtomicBool::new(false),
+            pass_unknown_keys: AtomicBool::new(false),
             current: watch::Sender::new(None),
             state: ArcSwap::default(),
             in_force: StdMutex::default(),
@@ -87,13 +89,19 @@ impl ConfigFile {
         **self.line.load()
     }
 
-    /// Changes whose rules the configuration is read by, from the next load on.
-    pub fn set_line(&self, line: PrometheusLine) {
-        self.line_is_open.store(false, Ordering::Relaxed);
-        self.line.store(Arc::new(line));
+    /// Which Prometheus the configuration is read for.
+    pub fn release(&self) -> PrometheusRelease {
+        PrometheusRelease { line: self.line(), knows_more: self.pass_unknown_keys.load(Ordering::Relaxed) }
     }
 
-    /// Until [`ConfigFile::set_line`], a first configuration that only Prometheus 3 takes is read by its
+    /// Changes which Prometheus the configuration is read for, from the next load on.
+    pub fn set_release(&self, release: PrometheusRelease) {
+        self.line_is_open.store(false, Ordering::Relaxed);
+        self.line.store(Arc::new(release.line));
+        self.pass_unknown_keys.store(release.knows_more, Ordering::Relaxed);
+    }
+
+    /// Until [`ConfigFile::set_release`], a first configuration that only Prometheus 3 takes is read by its
     /// rules: the Prometheus that could be asked may be waiting for this very configuration.
     pub fn leave_line_open(&self) {
         self.line_is_open.store(true, Ordering::Relaxed);
@@ -167,11 +175,13 @@ impl ConfigFile {
     }
 
     async fn load(&self, tried: &mut Attempt) -> Result<Arc<Config>, LoadError> {
-        let (path, line) = (self.path.clone(), self.line());
+        let (path, release) = (self.path.clone(), self.release());
+        let line = release.line;
         let open = self.is_open();
-        let read = move || match read_and_parse(&path, line) {
+        let read = move || match read_and_parse(&path, release) {
             (_, Err(_)) if open && load_once(&path, PrometheusLine::V3).is_ok() => {
-                (PrometheusLine::V3, read_and_parse(&path, PrometheusLine::V3))
+                let newer = PrometheusRelease { line: PrometheusLine::V3, ..release };
+                (PrometheusLine::V3, read_and_parse(&path, newer))
             }
             read => (line, read),
         };

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kvass_config::{Config, ConfigError, LoadContext};
+use kvass_config::{Config, ConfigError, LoadContext, PrometheusRelease};
 use kvass_model::PrometheusLine;
 
 use crate::{
@@ -46,16 +46,17 @@ pub(crate) struct Attempt {
 
 /// Loads a configuration once, for commands that do not follow the file.
 pub fn load_once(path: &Path, line: PrometheusLine) -> Result<Config, LoadError> {
-    read_and_parse(path, line).1
+    read_and_parse(path, PrometheusRelease { line, knows_more: false }).1
 }
 
 /// Loads a configuration from a text that did not come from a file of ours; relative paths in it are
 /// resolved as if it stood at `path`.
-pub fn parse_text(text: &str, path: &Path, line: PrometheusLine) -> Result<Config, LoadError> {
-    parse(text, path, line, &read_included)
+pub fn parse_text(text: &str, path: &Path, release: PrometheusRelease) -> Result<Config, LoadError> {
+    parse(text, path, release, &read_included)
 }
 
-/// Loads a configuration from files read before: the main one, then those it includes.
+/// Loads a configuration from files that were good before: the main one, then those it includes. Keys that are not known
+/// here were known to the Prometheus that took them.
 pub(crate) fn parse_kept(files: &Files, line: PrometheusLine) -> Result<Config, LoadError> {
     let Some((path, text)) = files.first() else {
         return Err(LoadError::Read { path: PathBuf::new(), source: io::ErrorKind::NotFound.into() });
@@ -64,7 +65,7 @@ pub(crate) fn parse_kept(files: &Files, line: PrometheusLine) -> Result<Config, 
         let matching = files.iter().skip(1).filter(|(path, _)| path.to_str().is_some_and(|path| matches_path(pattern, path)));
         Ok(matching.cloned().collect())
     };
-    parse(text, path, line, &included)
+    parse(text, path, PrometheusRelease { line, knows_more: true }, &included)
 }
 
 /// An error and its causes on one line.
@@ -83,7 +84,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub(crate) fn read_and_parse(path: &Path, line: PrometheusLine) -> (Attempt, Result<Config, LoadError>) {
+pub(crate) fn read_and_parse(path: &Path, release: PrometheusRelease) -> (Attempt, Result<Config, LoadError>) {
     let read = read(path);
     let unresolved = read.as_ref().map(|read| read.unresolved.clone()).unwrap_or_default();
     let text = read.map(|read| read.text);
@@ -101,23 +102,24 @@ pub(crate) fn read_and_parse(path: &Path, line: PrometheusLine) -> (Attempt, Res
     };
     let result = text
         .map_err(|source| LoadError::Read { path: path.to_owned(), source })
-        .and_then(|text| parse(&text, path, line, &included));
+        .and_then(|text| parse(&text, path, release, &included));
     (attempt.into_inner(), result)
 }
 
 fn parse(
     text: &str,
     path: &Path,
-    line: PrometheusLine,
+    release: PrometheusRelease,
     read_glob: &dyn Fn(&str) -> io::Result<Files>,
 ) -> Result<Config, LoadError> {
     let context = LoadContext {
         path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-        line,
+        line: release.line,
         env: &|name| std::env::var(name).ok(),
         read_glob,
     };
-    Ok(Config::parse(text, &context)?)
+    let parse = if release.knows_more { Config::parse_with_unknown_keys } else { Config::parse };
+    Ok(parse(text, &context)?)
 }
 
 fn read_included(pattern: &str) -> io::Result<Files> {

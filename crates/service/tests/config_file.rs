@@ -10,9 +10,13 @@ use std::{
     time::Duration,
 };
 
-use kvass_config::Config;
+use kvass_config::{Config, PrometheusRelease};
 use kvass_model::PrometheusLine::{self, V2, V3};
 use kvass_service::{ConfigFile, FileWatcher};
+
+fn release(line: PrometheusLine, knows_more: bool) -> PrometheusRelease {
+    PrometheusRelease { line, knows_more }
+}
 
 /// A volume as the kubelet fills it from a ConfigMap: every update swaps the symlink `..data`.
 struct ConfigMap {
@@ -186,7 +190,7 @@ async fn what_was_kept_is_read_by_the_rules_in_force() {
 
     let file = start(&map.file(), V2, Some(store.path())).await;
     assert!(file.current().is_none(), "not one for Prometheus 2");
-    file.set_line(V3);
+    file.set_release(release(V3, false));
     file.reload().await.unwrap_err();
     assert_eq!(in_force(&file), ["a"]);
 
@@ -197,7 +201,7 @@ async fn what_was_kept_is_read_by_the_rules_in_force() {
     map.update(&[("prometheus.yml", "a: [")]);
     file.reload().await.unwrap_err();
     assert!(Arc::ptr_eq(&before, &file.current().unwrap()));
-    file.set_line(V3);
+    file.set_release(release(V3, false));
     file.reload().await.unwrap_err();
     assert!(!Arc::ptr_eq(&before, &file.current().unwrap()));
     assert_eq!(in_force(&file), ["b"]);
@@ -221,7 +225,24 @@ async fn a_first_configuration_decides_an_open_line() {
 
     let file = ConfigFile::new(&path, V2, None);
     file.leave_line_open();
-    file.set_line(V2);
+    file.set_release(release(V2, false));
     fs::write(&path, only_3).unwrap();
     assert!(file.reload().await.is_err(), "it was said whose rules apply");
+}
+
+#[tokio::test]
+async fn unknown_keys_are_for_a_prometheus_that_may_know_them() {
+    let store = tempfile::tempdir().unwrap();
+    let map = ConfigMap::new(&[("prometheus.yml", "scrape_configs: [{job_name: a, key_of_tomorrow: {x: y}}]\n")]);
+    let file = ConfigFile::new(map.file(), V3, Some(store.path()));
+    assert!(file.reload().await.unwrap_err().to_string().contains("key_of_tomorrow: unknown key"));
+    file.set_release(release(V3, true));
+    let config = file.reload().await.unwrap();
+    assert!(config.warnings()[0].ends_with("key_of_tomorrow: unknown key, passed on to Prometheus"), "{:?}", config.warnings());
+    file.keep(&config).await;
+
+    // At the next start nobody knows yet which Prometheus is there; it was good before.
+    let file = ConfigFile::new(map.file(), V3, Some(store.path()));
+    file.reload().await.unwrap_err();
+    assert_eq!(in_force(&file), ["a"]);
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use kvass_config::Config;
+use kvass_config::{Config, PrometheusRelease};
 use kvass_model::PrometheusLine;
 use kvass_service::{ConfigFile, LoadError, ReloadState, config_file};
 use tokio::sync::watch;
@@ -139,14 +139,22 @@ impl Origin {
         }
     }
 
-    /// Whose rules the configuration is read by; a change reads it again.
-    pub(crate) async fn set_line(&self, line: PrometheusLine) {
+    /// Which Prometheus the configuration is read for.
+    pub(crate) fn release(&self) -> PrometheusRelease {
+        match self {
+            Origin::File(file) => file.release(),
+            Origin::Pushed(pushed) => **pushed.release.load(),
+        }
+    }
+
+    /// Changes which Prometheus the configuration is read for, and reads it again.
+    pub(crate) async fn set_release(&self, release: PrometheusRelease) {
         match self {
             Origin::File(file) => {
-                file.set_line(line);
+                file.set_release(release);
                 drop(file.reload().await);
             }
-            Origin::Pushed(pushed) => pushed.set_line(line),
+            Origin::Pushed(pushed) => pushed.set_release(release),
         }
     }
 }
@@ -158,7 +166,7 @@ pub(crate) struct Pushed {
     /// Names the text in errors and resolves its relative paths; there is no such file.
     path: PathBuf,
     store: Store,
-    line: ArcSwap<PrometheusLine>,
+    release: ArcSwap<PrometheusRelease>,
     current: watch::Sender<Option<Arc<Config>>>,
     is_placeholder: AtomicBool,
     state: ArcSwap<ReloadState>,
@@ -172,7 +180,7 @@ impl Pushed {
         Pushed {
             path,
             store,
-            line: ArcSwap::from_pointee(line),
+            release: ArcSwap::from_pointee(PrometheusRelease { line, knows_more: false }),
             current: watch::Sender::new(None),
             is_placeholder: AtomicBool::new(true),
             state: ArcSwap::default(),
@@ -182,7 +190,7 @@ impl Pushed {
     }
 
     fn restore(&self) {
-        let kept = self.store.load_pushed_config().is_some_and(|text| match self.take(&text) {
+        let kept = self.store.load_pushed_config().is_some_and(|text| match self.take(&text, self.release_of_kept()) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(error = %config_file::chain(&error), "kept configuration is refused, waiting for a new one");
@@ -219,18 +227,23 @@ impl Pushed {
         }
     }
 
-    fn set_line(&self, line: PrometheusLine) {
-        self.line.store(Arc::new(line));
+    fn set_release(&self, release: PrometheusRelease) {
+        self.release.store(Arc::new(release));
         if let Some(text) = self.text.load_full()
-            && let Err(error) = self.take(&text)
+            && let Err(error) = self.take(&text, release)
         {
             tracing::error!(error = %config_file::chain(&error), "configuration is refused by the rules of the newly seen Prometheus");
         }
     }
 
-    fn take(&self, text: &str) -> Result<(), LoadError> {
-        self.enforce(text, self.parse(text)?);
+    fn take(&self, text: &str, release: PrometheusRelease) -> Result<(), LoadError> {
+        self.enforce(text, config_file::parse_text(text, &self.path, release)?);
         Ok(())
+    }
+
+    /// Keys that are not known here were let through when the text came.
+    fn release_of_kept(&self) -> PrometheusRelease {
+        PrometheusRelease { knows_more: true, ..**self.release.load() }
     }
 
     fn enforce(&self, text: &str, config: Config) {
@@ -242,6 +255,6 @@ impl Pushed {
     }
 
     fn parse(&self, text: &str) -> Result<Config, LoadError> {
-        config_file::parse_text(text, &self.path, **self.line.load())
+        config_file::parse_text(text, &self.path, **self.release.load())
     }
 }

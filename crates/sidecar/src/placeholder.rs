@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-use kvass_config::{Injection, TargetDelivery};
+use kvass_config::{Injection, PrometheusRelease, TargetDelivery};
 use kvass_model::{Labels, PrometheusLine};
 use kvass_service::{
     config_file::{self, chain},
@@ -36,7 +36,8 @@ pub(crate) fn write_if_missing(output: &Path, external_labels: &Labels, line: Pr
 fn text(output: &Path, external_labels: &Labels, line: PrometheusLine) -> io::Result<String> {
     let default = Labels::from([("status", "default")]);
     let labels = if external_labels.is_empty() { &default } else { external_labels };
-    let config = config_file::parse_text("{}", output, line).map_err(|error| io::Error::other(chain(&error)))?;
+    let config = config_file::parse_text("{}", output, PrometheusRelease { line, knows_more: false })
+        .map_err(|error| io::Error::other(chain(&error)))?;
     Ok(config.inject(&Injection {
         proxy_url: None,
         targets: TargetDelivery::Static(Default::default()),

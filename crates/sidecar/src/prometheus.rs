@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kvass_model::{PrometheusLine, TargetHash};
+use kvass_config::PrometheusRelease;
+use kvass_model::TargetHash;
 use reqwest::{Response, StatusCode, Url};
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -181,8 +182,8 @@ impl Prometheus {
         if vmagent && let Ok(reloads) = self.vmagent_reloads().await {
             return Ok(Scraper::Vmagent(reloads));
         }
-        match self.line().await {
-            Ok(line) => Ok(Scraper::Prometheus(line)),
+        match self.release().await {
+            Ok(release) => Ok(Scraper::Prometheus(release)),
             Err(error) if error.is_unknown_path() => match self.vmagent_reloads().await {
                 Ok(reloads) => Ok(Scraper::Vmagent(reloads)),
                 Err(_) => Err(error),
@@ -198,14 +199,14 @@ impl Prometheus {
             .ok_or_else(|| PrometheusError::Malformed { path, problem: "no vm_promscrape_config_* metrics".to_owned() })
     }
 
-    async fn line(&self) -> Result<PrometheusLine, PrometheusError> {
+    async fn release(&self) -> Result<PrometheusRelease, PrometheusError> {
         #[derive(Deserialize)]
         struct BuildInfo {
             version: String,
         }
         let path = "/api/v1/status/buildinfo";
         let info: BuildInfo = self.ask(path, None, ASK_TIMEOUT).await?;
-        line_of_version(&info.version)
+        PrometheusRelease::of_version(&info.version)
             .ok_or_else(|| PrometheusError::Malformed { path, problem: format!("version {:?}", info.version) })
     }
 
@@ -304,11 +305,6 @@ fn unreachable(path: &'static str, error: reqwest::Error) -> PrometheusError {
     PrometheusError::Unreachable { path, source: error.without_url() }
 }
 
-fn line_of_version(version: &str) -> Option<PrometheusLine> {
-    let major: u32 = version.trim_start_matches('v').split('.').next()?.parse().ok()?;
-    Some(if major >= 3 { PrometheusLine::V3 } else { PrometheusLine::V2 })
-}
-
 fn hash_of_scrape_url(url: &str) -> Option<TargetHash> {
     let (_, query) = url.split_once('?')?;
     query.split('&').find_map(|pair| pair.strip_prefix(HASH_PARAM)?.strip_prefix('=')?.parse().ok())
@@ -336,19 +332,6 @@ mod tests {
             assert!(Prometheus::new(bad).is_err(), "{bad}");
         }
         assert_eq!(Prometheus::new("http://[::1]").unwrap().host_and_port(), "[::1]:80");
-    }
-
-    #[test]
-    fn versions() {
-        for (version, line) in [
-            ("2.42.0+ds", Some(PrometheusLine::V2)),
-            ("3.0.0-rc.1", Some(PrometheusLine::V3)),
-            ("v10.1", Some(PrometheusLine::V3)),
-            ("", None),
-            ("x", None),
-        ] {
-            assert_eq!(line_of_version(version), line, "{version}");
-        }
     }
 
     #[test]

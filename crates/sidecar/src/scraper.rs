@@ -1,13 +1,13 @@
 //! Which scraper the Prometheus beside this sidecar really is: vmagent has most of the same endpoints, and does not mean
 //! the same by all of them. Pure.
 
-use kvass_model::PrometheusLine;
+use kvass_config::PrometheusRelease;
 
 /// What is beside this sidecar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scraper {
     /// Prometheus, as a server or an agent.
-    Prometheus(PrometheusLine),
+    Prometheus(PrometheusRelease),
     /// vmagent. It reads files with targets, and asks for them by HTTP, once a minute; a reload has it look at once, and
     /// disturbs nothing that stays.
     Vmagent(Reloads),

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use kvass_api::{ExtraConfig, RuntimeInfo, TargetList};
-use kvass_config::{Config, InjectOptions, apply_scrape_injection, hash_of_text};
+use kvass_config::{Config, InjectOptions, PrometheusRelease, apply_scrape_injection, hash_of_text};
 use kvass_model::PrometheusLine;
 use kvass_scrape::JobClients;
 use kvass_service::config_file::chain;
@@ -151,20 +151,21 @@ impl Shard {
 
     /// A change has everything written anew.
     async fn set_scraper(&self, scraper: Scraper) {
-        let (vmagent, line) = match scraper {
-            Scraper::Prometheus(line) => (false, line),
+        let (vmagent, seen) = match scraper {
+            Scraper::Prometheus(release) => (false, release),
             // It takes labels as they are written, and every body for text.
-            Scraper::Vmagent(_) => (true, PrometheusLine::V2),
+            Scraper::Vmagent(_) => (true, PrometheusRelease { line: PrometheusLine::V2, knows_more: false }),
         };
-        let line = self.options.prometheus_version.unwrap_or(line);
+        let line = self.options.prometheus_version.unwrap_or(seen.line);
+        let release = PrometheusRelease { line, ..seen };
         let changed = self.vmagent.swap(vmagent, Ordering::Relaxed) != vmagent;
         if changed {
             tracing::info!(vmagent, "scraper seen");
         }
-        if self.line() != line {
-            tracing::info!(?line, "prometheus version seen");
+        if self.line() != line || self.origin.release().knows_more != release.knows_more {
+            tracing::info!(?line, knows_more_keys = release.knows_more, "prometheus version seen");
             self.line.store(Arc::new(line));
-            self.origin.set_line(line).await;
+            self.origin.set_release(release).await;
         } else if !changed {
             return;
         }

@@ -1,6 +1,7 @@
 //! The command line as it was typed, already type-checked. What it means is the business of
 //! [`crate::options`].
 
+mod check;
 mod coordinator;
 mod demo;
 mod generator;
@@ -14,6 +15,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 use kvass_service::logging::LogFormat;
 
 pub(crate) use self::{
+    check::{Check, CheckConfigFlags, CheckFlags, CheckTargetsFlags},
     coordinator::{CoordinatorFlags, ShardType},
     demo::DemoFlags,
     generator::GeneratorFlags,
@@ -36,6 +38,8 @@ pub(crate) enum Subcommands {
     Coordinator(Box<CoordinatorFlags>),
     /// Runs beside a Prometheus: gives it its targets, and counts their series on the way
     Sidecar(Box<SidecarFlags>),
+    /// Checks a configuration before it is used
+    Check(CheckFlags),
     /// Runs everything on this machine: generators, coordinator, shards, and proves that nothing is lost
     Demo(Box<DemoFlags>),
     /// Serves a fixed number of series on /metrics, and misbehaves on other paths

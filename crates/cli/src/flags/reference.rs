@@ -24,15 +24,25 @@ fn default(arg: &Arg) -> Option<String> {
     }
 }
 
+/// All commands with flags, those within others included, and how they are called.
+fn commands(command: &Command, called: &str) -> Vec<(String, Command)> {
+    let of_one = |command: &Command| {
+        let called = format!("{called} {}", command.get_name());
+        let itself = flags(command).next().map(|_| (called.clone(), command.clone()));
+        itself.into_iter().chain(commands(command, &called)).collect::<Vec<_>>()
+    };
+    command.get_subcommands().flat_map(of_one).collect()
+}
+
 fn reference() -> String {
     let mut out = "# Flags\n\nEvery flag takes its value as `--name=value` or `--name value`; a boolean (`BOOL`) needs none, and takes one only \
         after `=`. The last of a repeated\nflag wins, where it is not said to add up. Durations are those of Go (`10s`, `1h30m`, `0`), integers \
         may be written `30000`, `30_000` or `0x7530`,\nsizes `256MiB`. Words that are no flags are ignored by coordinator and sidecar.\n"
         .to_owned();
-    for command in definition().get_subcommands().filter(|command| flags(command).next().is_some()) {
-        write!(out, "\n## kvass {}\n\n{}.\n\n", command.get_name(), command.get_about().unwrap()).unwrap();
+    for (name, command) in commands(&definition(), "kvass") {
+        write!(out, "\n## {name}\n\n{}.\n\n", command.get_about().unwrap()).unwrap();
         out.push_str("| flag | default | meaning |\n| --- | --- | --- |\n");
-        for arg in flags(command) {
+        for arg in flags(&command) {
             let value = arg.get_value_names().unwrap()[0].as_str();
             let help = help(arg);
             let meaning = help.split(" [default: ").next().unwrap();

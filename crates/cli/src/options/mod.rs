@@ -35,7 +35,8 @@ fn variable(env: Environment<'_>, name: &str) -> Option<String> {
     env(name).and_then(non_empty)
 }
 
-fn line(version: PrometheusVersion) -> Option<PrometheusLine> {
+/// The line asked for; `None` for either.
+pub(crate) fn line(version: PrometheusVersion) -> Option<PrometheusLine> {
     match version {
         PrometheusVersion::V2 => Some(PrometheusLine::V2),
         PrometheusVersion::V3 => Some(PrometheusLine::V3),

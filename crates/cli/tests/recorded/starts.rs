@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::assert_differences;
 
@@ -63,9 +63,9 @@ fn a_bad_start_ends_as_that_of_the_original() {
         std::fs::write(dir.path().join("prometheus.yml"), "global: {}\n").unwrap();
         let (code, text) = start(&args, dir.path());
         let (what, says) = (case["what"].as_str().unwrap(), case["says"].as_str().unwrap());
-        let code = code.map_or_else(|| "runs".to_owned(), |code| code.to_string());
-        if code != case["exit_code"].to_string() {
-            found.push(format!("{what} exit code {} -> {code}", case["exit_code"]));
+        let ended = code.map_or_else(|| "runs".to_owned(), |code| code.to_string());
+        if case["exit_code"] != json!(code) {
+            found.push(format!("{what} exit code {} -> {ended}", case["exit_code"]));
         }
         if !text.contains(says) {
             found.push(format!("{what}: {says} -> {}", what_is_said(&text)));

@@ -1,6 +1,6 @@
 use kvass_model::PrometheusLine;
 
-use super::{Globals, global::name_scheme, http, relabel, service_discovery};
+use super::{Globals, cloud_auth, global::name_scheme, http, relabel, service_discovery};
 use crate::{ConfigError, HttpClientConfig, cursor::Cursor};
 
 /// The rules of `alerting`; `cursor` stands on the document.
@@ -10,6 +10,7 @@ pub(crate) fn check_alerting(cursor: Cursor<'_>, globals: &Globals) -> Result<()
     relabel::rules(alerting, "alert_relabel_configs", globals.line, scheme)?;
     for item in alerting.get("alertmanagers").iter().flat_map(|list| list.items()) {
         let client = http::client(item)?;
+        cloud_auth::check(item)?;
         if item.get("sigv4").is_some() {
             refuse_authentication(item, &client)?;
         }
@@ -17,7 +18,9 @@ pub(crate) fn check_alerting(cursor: Cursor<'_>, globals: &Globals) -> Result<()
             PrometheusLine::V2 => &["v1", "v2"],
             PrometheusLine::V3 => &["v2"],
         };
-        if item.text("api_version").is_some_and(|version| !versions.contains(&version)) {
+        // Prometheus does not look at null.
+        let given = item.get("api_version").and_then(|_| item.text("api_version"));
+        if given.is_some_and(|version| !versions.contains(&version)) {
             return Err(item.error_at("api_version", format!("expected {}", versions.join(" or "))));
         }
         let rules = relabel::rules(item, "relabel_configs", globals.line, scheme)?;

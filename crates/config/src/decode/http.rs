@@ -68,10 +68,23 @@ fn authorization(cursor: Cursor<'_>) -> Result<Authorization, ConfigError> {
     Ok(Authorization { kind: kind.to_owned(), credentials: secret(cursor, "credentials")? })
 }
 
+/// The grant of RFC 7523.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
 fn oauth2(cursor: Cursor<'_>) -> Result<OAuth2, ConfigError> {
     for key in ["client_id", "token_url"] {
         if cursor.non_empty(key).is_none() {
             return Err(cursor.error_at(key, "is required"));
+        }
+    }
+    let by_certificate = cursor.text("grant_type") == Some(JWT_BEARER);
+    // Prometheus leaves what the grant does not use alone.
+    let client_secret = if by_certificate { None } else { secret(cursor, "client_secret")? };
+    if by_certificate {
+        secret(cursor, "client_certificate_key")?;
+        let algorithms = ["RS256", "RS384", "RS512"];
+        if cursor.non_empty("signature_algorithm").is_some_and(|algorithm| !algorithms.contains(&algorithm)) {
+            return Err(cursor.error_at("signature_algorithm", format!("expected one of {}", algorithms.join(", "))));
         }
     }
     let text = |key| cursor.text(key).unwrap_or_default().to_owned();
@@ -79,7 +92,7 @@ fn oauth2(cursor: Cursor<'_>) -> Result<OAuth2, ConfigError> {
     let params = endpoint_params.iter().flat_map(|params| params.pairs());
     Ok(OAuth2 {
         client_id: text("client_id"),
-        client_secret: secret(cursor, "client_secret")?,
+        client_secret,
         scopes: cursor.texts("scopes").unwrap_or_default(),
         token_url: text("token_url"),
         endpoint_params: params
@@ -119,7 +132,8 @@ fn proxy(cursor: Cursor<'_>) -> Result<ProxyConfig, ConfigError> {
     if from_environment && !no_proxy.is_empty() {
         return Err(cursor.error_at("proxy_from_environment", "cannot be combined with no_proxy"));
     }
-    if url.is_none() && !no_proxy.is_empty() {
+    // Prometheus takes an empty URL for one here.
+    if cursor.get("proxy_url").is_none() && !no_proxy.is_empty() {
         return Err(cursor.error_at("no_proxy", "needs proxy_url"));
     }
     let mut connect_headers = Vec::new();
@@ -135,6 +149,8 @@ fn proxy(cursor: Cursor<'_>) -> Result<ProxyConfig, ConfigError> {
     connect_headers.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(ProxyConfig { url, no_proxy, from_environment, connect_headers })
 }
+
+const TIMEOUT_HEADER: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
 /// Headers that Prometheus sets itself.
 const RESERVED_HEADERS: [&str; 18] = [
@@ -152,7 +168,7 @@ const RESERVED_HEADERS: [&str; 18] = [
     "Accept-Encoding",
     "X-Prometheus-Remote-Write-Version",
     "X-Prometheus-Remote-Read-Version",
-    "X-Prometheus-Scrape-Timeout-Seconds",
+    TIMEOUT_HEADER,
     "X-Amz-Date",
     "X-Amz-Security-Token",
     "X-Amz-Content-Sha256",
@@ -161,8 +177,10 @@ const RESERVED_HEADERS: [&str; 18] = [
 /// Refuses the names of the mapping under `key` that Prometheus keeps for itself.
 pub(super) fn refuse_reserved_headers(cursor: Cursor<'_>, key: &str) -> Result<(), ConfigError> {
     let Some(section) = cursor.get(key) else { return Ok(()) };
+    // It means something in scrapes only, which is what `http_headers` was made for.
+    let reserved = RESERVED_HEADERS.iter().filter(|name| key == "http_headers" || **name != TIMEOUT_HEADER);
     for (name, value) in section.pairs() {
-        if RESERVED_HEADERS.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        if reserved.clone().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
             return Err(value.error_without_value("is a header that Prometheus sets itself"));
         }
     }

@@ -192,7 +192,7 @@ fn marathon(cursor: Cursor<'_>) -> Result<MarathonSdConfig, ConfigError> {
 
 fn puppetdb(cursor: Cursor<'_>) -> Result<PuppetDbSdConfig, ConfigError> {
     let url = required(cursor, "url")?;
-    if !matches!(url_text::scheme_and_host(url), Some(("http" | "https", _))) {
+    if !url_text::is_http(url) {
         return Err(cursor.error_at("url", "expected http:// or https:// and a host"));
     }
     Ok(PuppetDbSdConfig {

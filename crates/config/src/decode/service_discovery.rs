@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use kvass_model::{ADDRESS_LABEL, Labels, PrometheusLine, TargetGroup};
 
-use super::{http, mechanisms, selector};
+use super::{http, mechanisms, selector, without_code};
 use crate::{
     AttachMetadata, ConfigError, FileSdConfig, HttpClientConfig, HttpSdConfig, KubernetesRole, KubernetesSdConfig,
     KubernetesSelector, OtherSdConfig, SdConfig, cursor::Cursor, url_text,
@@ -40,6 +40,7 @@ pub(super) fn sections(cursor: Cursor<'_>, addresses_final: bool, line: Promethe
                     sections.push(match mechanisms::section(other, item)? {
                         Some(section) => section,
                         None => {
+                            without_code::check(other, item)?;
                             let interval = refresh_interval(item, Duration::from_secs(60))?;
                             SdConfig::Other(OtherSdConfig::new(other, interval, item.node()))
                         }
@@ -93,7 +94,7 @@ pub(super) fn required<'a>(cursor: Cursor<'a>, key: &str) -> Result<&'a str, Con
 
 fn http_sd(cursor: Cursor<'_>, line: PrometheusLine) -> Result<HttpSdConfig, ConfigError> {
     let url = required(cursor, "url")?;
-    if !matches!(url_text::scheme_and_host(url), Some(("http" | "https", _))) {
+    if !url_text::is_http(url) {
         return Err(cursor.error_at("url", "expected http:// or https:// and a host"));
     }
     Ok(HttpSdConfig {
@@ -132,7 +133,9 @@ fn kubernetes(cursor: Cursor<'_>) -> Result<KubernetesSdConfig, ConfigError> {
     if kubeconfig_file.is_some() && api_server.is_some() {
         return Err(cursor.error_at("kubeconfig_file", "cannot be combined with api_server"));
     }
-    if http != HttpClientConfig::default() {
+    // Prometheus compares with its defaults, from which what is there and empty differs.
+    let differs = ["http_headers", "proxy_url", "proxy_connect_header"].iter().any(|key| cursor.get(key).is_some());
+    if http != HttpClientConfig::default() || differs {
         if kubeconfig_file.is_some() {
             return Err(cursor.error_at("kubeconfig_file", "cannot be combined with settings of the HTTP client"));
         }

@@ -2,7 +2,7 @@
 
 use super::{Kind, Schema, http};
 
-static ACCESS: Schema = Schema::strict(
+static ACCESS: Schema = Schema::of(
     &[
         ("region", Kind::Text),
         ("endpoint", Kind::Text),
@@ -19,12 +19,12 @@ static ACCESS: Schema = Schema::strict(
 
 const FILTERS: Kind = Kind::List(&Kind::Section(&super::mechanisms::FILTER));
 
-pub(super) static EC2: Schema = Schema::strict(&[("filters", FILTERS)], &[&ACCESS]);
+pub(super) static EC2: Schema = Schema::of(&[("filters", FILTERS)], &[&ACCESS]);
 
-pub(super) static LIGHTSAIL: Schema = Schema::strict(&[], &[&ACCESS]);
+pub(super) static LIGHTSAIL: Schema = Schema::of(&[], &[&ACCESS]);
 
 pub(super) static CLUSTERED: Schema =
-    Schema::strict(&[("clusters", Kind::List(&Kind::Text)), ("request_concurrency", Kind::Int)], &[&ACCESS]);
+    Schema::of(&[("clusters", Kind::List(&Kind::Text)), ("request_concurrency", Kind::Int)], &[&ACCESS]);
 
 pub(super) static AWS: Schema =
-    Schema::strict(&[("role", Kind::Text), ("filters", FILTERS), ("clusters", Kind::List(&Kind::Text))], &[&ACCESS]);
+    Schema::of(&[("role", Kind::Text), ("filters", FILTERS), ("clusters", Kind::List(&Kind::Text))], &[&ACCESS]);

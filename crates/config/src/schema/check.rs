@@ -59,9 +59,6 @@ pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> R
 }
 
 fn check_section(schema: &Schema, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> Result<(), ConfigError> {
-    if !schema.strict {
-        return Ok(());
-    }
     cursor.pairs().zip(cursor.node().entries()).try_for_each(|((key, value), entry)| match schema.field(key) {
         Some(kind) => check(kind, value, rules),
         None => {
@@ -95,7 +92,8 @@ fn fault(kind: &Kind, value: &Scalar, line: PrometheusLine) -> Option<String> {
         Kind::Pattern => is_pattern(text),
         Kind::TargetFile => is_pattern(text) && has_target_file_extension(text),
         Kind::Choice(words) => value.is_null() || words.contains(&text),
-        Kind::LabelName => is_label_name(text, line),
+        // Prometheus does not look at null.
+        Kind::LabelName => value.is_null() || is_label_name(text, line),
         Kind::List(_) | Kind::Free(_) | Kind::Labels | Kind::Section(_) | Kind::PathsAsGiven(_) => false,
     };
     if fine {

@@ -2,19 +2,19 @@
 
 use super::{Kind, Schema, http};
 
-static API: Schema = Schema::strict(&[("port", Kind::Int), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
+static API: Schema = Schema::of(&[("port", Kind::Int), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
 
-pub(super) static DIGITALOCEAN: Schema = Schema::strict(&[("role", Kind::Text)], &[&API]);
+pub(super) static DIGITALOCEAN: Schema = Schema::of(&[("role", Kind::Text)], &[&API]);
 
-pub(super) static HETZNER: Schema = Schema::strict(&[("role", Kind::Text), ("label_selector", Kind::Text)], &[&API]);
+pub(super) static HETZNER: Schema = Schema::of(&[("role", Kind::Text), ("label_selector", Kind::Text)], &[&API]);
 
-pub(super) static IONOS: Schema = Schema::strict(&[("datacenter_id", Kind::Text)], &[&API]);
+pub(super) static IONOS: Schema = Schema::of(&[("datacenter_id", Kind::Text)], &[&API]);
 
-pub(super) static LINODE: Schema = Schema::strict(&[("tag_separator", Kind::Text), ("region", Kind::Text)], &[&API]);
+pub(super) static LINODE: Schema = Schema::of(&[("tag_separator", Kind::Text), ("region", Kind::Text)], &[&API]);
 
-pub(super) static VULTR: Schema = Schema::strict(&[], &[&API]);
+pub(super) static VULTR: Schema = Schema::of(&[], &[&API]);
 
-pub(super) static SCALEWAY: Schema = Schema::strict(
+pub(super) static SCALEWAY: Schema = Schema::of(
     &[
         ("project_id", Kind::Text),
         ("api_url", Kind::Text),

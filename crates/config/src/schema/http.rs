@@ -1,7 +1,7 @@
 use super::{Kind, Schema};
 
 /// The HTTP client block, inlined into scrape jobs, most discovery sections, Alertmanagers and remote endpoints.
-pub(super) static CLIENT: Schema = Schema::strict(
+pub(super) static CLIENT: Schema = Schema::of(
     &[
         ("basic_auth", Kind::Section(&BASIC_AUTH)),
         ("authorization", Kind::Section(&AUTHORIZATION)),
@@ -16,7 +16,7 @@ pub(super) static CLIENT: Schema = Schema::strict(
     &[&PROXY],
 );
 
-static PROXY: Schema = Schema::strict(
+static PROXY: Schema = Schema::of(
     &[
         ("proxy_url", Kind::Url),
         ("no_proxy", Kind::Text),
@@ -26,7 +26,7 @@ static PROXY: Schema = Schema::strict(
     &[],
 );
 
-static BASIC_AUTH: Schema = Schema::strict(
+static BASIC_AUTH: Schema = Schema::of(
     &[
         ("username", Kind::Text),
         ("username_file", Kind::Path),
@@ -38,12 +38,12 @@ static BASIC_AUTH: Schema = Schema::strict(
     &[],
 );
 
-static AUTHORIZATION: Schema = Schema::strict(
+static AUTHORIZATION: Schema = Schema::of(
     &[("type", Kind::Text), ("credentials", Kind::Secret), ("credentials_file", Kind::Path), ("credentials_ref", Kind::Text)],
     &[],
 );
 
-static OAUTH2: Schema = Schema::strict(
+static OAUTH2: Schema = Schema::of(
     &[
         ("client_id", Kind::Text),
         ("client_secret", Kind::Secret),
@@ -55,10 +55,10 @@ static OAUTH2: Schema = Schema::strict(
         ("client_certificate_key_file", Kind::Text),
         ("client_certificate_key_ref", Kind::Text),
         ("grant_type", Kind::Text),
-        ("signature_algorithm", Kind::Choice(&["", "RS256", "RS384", "RS512"])),
+        ("signature_algorithm", Kind::Text),
         ("iss", Kind::Text),
         ("audience", Kind::Text),
-        ("claims", Kind::Any),
+        ("claims", Kind::Free(&Kind::Any)),
         ("scopes", Kind::List(&Kind::Text)),
         ("token_url", Kind::Text),
         ("endpoint_params", Kind::Free(&Kind::Text)),
@@ -67,7 +67,7 @@ static OAUTH2: Schema = Schema::strict(
     &[&PROXY],
 );
 
-pub(super) static TLS: Schema = Schema::strict(
+pub(super) static TLS: Schema = Schema::of(
     &[
         ("ca", Kind::Text),
         ("ca_file", Kind::Path),
@@ -88,7 +88,7 @@ pub(super) static TLS: Schema = Schema::strict(
 
 const TLS_VERSION: Kind = Kind::Choice(&["TLS10", "TLS11", "TLS12", "TLS13"]);
 
-static HEADER: Schema = Schema::strict(
+static HEADER: Schema = Schema::of(
     &[("values", Kind::List(&Kind::Text)), ("secrets", Kind::List(&Kind::Secret)), ("files", Kind::List(&Kind::Path))],
     &[],
 );

@@ -2,7 +2,7 @@
 
 use super::{Kind, Schema, http};
 
-pub(super) static GCE: Schema = Schema::strict(
+pub(super) static GCE: Schema = Schema::of(
     &[
         ("project", Kind::Text),
         ("zone", Kind::Text),
@@ -14,7 +14,7 @@ pub(super) static GCE: Schema = Schema::strict(
     &[],
 );
 
-pub(super) static AZURE: Schema = Schema::strict(
+pub(super) static AZURE: Schema = Schema::of(
     &[
         ("environment", Kind::Text),
         ("port", Kind::Int),
@@ -29,7 +29,7 @@ pub(super) static AZURE: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-pub(super) static OVHCLOUD: Schema = Schema::strict(
+pub(super) static OVHCLOUD: Schema = Schema::of(
     &[
         ("endpoint", Kind::Text),
         ("application_key", Kind::Text),
@@ -41,7 +41,7 @@ pub(super) static OVHCLOUD: Schema = Schema::strict(
     &[],
 );
 
-pub(super) static OPENSTACK: Schema = Schema::strict(
+pub(super) static OPENSTACK: Schema = Schema::of(
     &[
         ("identity_endpoint", Kind::Text),
         ("username", Kind::Text),

@@ -1,7 +1,9 @@
 use super::{Kind, Schema, http, service_discovery::SERVICE_DISCOVERY};
 
 pub(super) const PROTOCOLS: Kind = Kind::List(&PROTOCOL);
+/// The empty word is "unset" where there is one; in a list it is refused by its own rule.
 const PROTOCOL: Kind = Kind::Choice(&[
+    "",
     "PrometheusProto",
     "PrometheusText0.0.4",
     "PrometheusText1.0.0",
@@ -13,7 +15,7 @@ pub(super) const VALIDATION_SCHEME: Kind = Kind::Choice(&["", "utf8", "legacy"])
 pub(super) const ESCAPING_SCHEME: Kind = Kind::Choice(&["", "allow-utf-8", "underscores", "dots", "values"]);
 
 /// Limits and options that a job inherits from `global`.
-pub(super) static INHERITED: Schema = Schema::strict(
+pub(super) static INHERITED: Schema = Schema::of(
     &[
         ("scrape_interval", Kind::Duration),
         ("scrape_timeout", Kind::Duration),
@@ -37,25 +39,14 @@ pub(super) static INHERITED: Schema = Schema::strict(
 );
 
 /// One of `scrape_configs`.
-pub(super) static JOB: Schema = Schema::strict(
+pub(super) static JOB: Schema = Schema::of(
     &[
         ("job_name", Kind::Text),
         ("honor_labels", Kind::Bool),
         ("honor_timestamps", Kind::Bool),
         ("track_timestamps_staleness", Kind::Bool),
         ("params", Kind::Free(&Kind::List(&Kind::Text))),
-        (
-            "fallback_scrape_protocol",
-            Kind::Choice(&[
-                "",
-                "PrometheusProto",
-                "PrometheusText0.0.4",
-                "PrometheusText1.0.0",
-                "OpenMetricsText0.0.1",
-                "OpenMetricsText1.0.0",
-                "OpenMetricsText2.0.0",
-            ]),
-        ),
+        ("fallback_scrape_protocol", PROTOCOL),
         // The name of `always_scrape_classic_histograms` before 3.0.
         ("scrape_classic_histograms", Kind::Bool),
         ("metrics_path", Kind::Text),
@@ -71,7 +62,7 @@ pub(super) static JOB: Schema = Schema::strict(
 
 pub(super) const RELABEL_CONFIGS: Kind = Kind::List(&Kind::Section(&RELABEL));
 
-static RELABEL: Schema = Schema::strict(
+static RELABEL: Schema = Schema::of(
     &[
         ("source_labels", Kind::List(&Kind::LabelName)),
         ("separator", Kind::Text),

@@ -1,5 +1,5 @@
 use super::{
-    Kind, Schema, http,
+    Kind, Schema, cloud_auth, http,
     job::{INHERITED, JOB, RELABEL_CONFIGS},
     service_discovery::SERVICE_DISCOVERY,
 };
@@ -7,7 +7,7 @@ use super::{
 /// The main file.
 pub(crate) static MAIN: Kind = Kind::Section(&MAIN_FILE);
 
-static MAIN_FILE: Schema = Schema::strict(
+static MAIN_FILE: Schema = Schema::of(
     &[
         ("global", Kind::Section(&GLOBAL)),
         ("runtime", Kind::Section(&RUNTIME)),
@@ -26,28 +26,29 @@ static MAIN_FILE: Schema = Schema::strict(
 /// A file named by `scrape_config_files`.
 pub(crate) static INCLUDED: Kind = Kind::Section(&SCRAPE_CONFIGS);
 
-static SCRAPE_CONFIGS: Schema = Schema::strict(&[("scrape_configs", Kind::List(&Kind::Section(&JOB)))], &[]);
+static SCRAPE_CONFIGS: Schema = Schema::of(&[("scrape_configs", Kind::List(&Kind::Section(&JOB)))], &[]);
 
-static GLOBAL: Schema = Schema::strict(
+static GLOBAL: Schema = Schema::of(
     &[
         ("evaluation_interval", Kind::Duration),
         ("rule_query_offset", Kind::Duration),
         ("external_labels", Kind::Labels),
         ("query_log_file", Kind::Path),
+        ("query_max_series", Kind::Uint),
+        ("query_max_samples_read", Kind::Uint),
+        ("query_max_duration", Kind::Duration),
     ],
     &[&INHERITED],
 );
 
-static RUNTIME: Schema = Schema::strict(&[("gogc", Kind::Int)], &[]);
+static RUNTIME: Schema = Schema::of(&[("gogc", Kind::Int), ("log_level", Kind::Text)], &[]);
 
-static ALERTING: Schema = Schema::strict(
-    &[("alert_relabel_configs", RELABEL_CONFIGS), ("alertmanagers", Kind::List(&Kind::Section(&ALERTMANAGER)))],
-    &[],
-);
+static ALERTING: Schema =
+    Schema::of(&[("alert_relabel_configs", RELABEL_CONFIGS), ("alertmanagers", Kind::List(&Kind::Section(&ALERTMANAGER)))], &[]);
 
-static ALERTMANAGER: Schema = Schema::strict(
+static ALERTMANAGER: Schema = Schema::of(
     &[
-        ("sigv4", Kind::Section(&CLOUD_AUTH)),
+        ("sigv4", Kind::Section(&cloud_auth::SIGV4)),
         ("scheme", Kind::Text),
         ("path_prefix", Kind::Text),
         ("timeout", Kind::Duration),
@@ -58,15 +59,7 @@ static ALERTMANAGER: Schema = Schema::strict(
     &[&http::CLIENT, &SERVICE_DISCOVERY],
 );
 
-/// `sigv4`, `azuread` and `google_iam` belong to libraries that add keys at their own pace. Their paths are not resolved.
-static CLOUD_AUTH: Schema = Schema::open(
-    &[("secret_key", Kind::Secret), ("oauth", Kind::Section(&AZURE_OAUTH)), ("certificate", Kind::Section(&AZURE_CERTIFICATE))],
-    &[],
-);
-static AZURE_OAUTH: Schema = Schema::open(&[("client_secret", Kind::Secret)], &[]);
-static AZURE_CERTIFICATE: Schema = Schema::open(&[("certificate_password", Kind::Secret)], &[]);
-
-static REMOTE_WRITE: Schema = Schema::strict(
+static REMOTE_WRITE: Schema = Schema::of(
     &[
         ("url", Kind::Url),
         ("remote_timeout", Kind::Duration),
@@ -77,17 +70,18 @@ static REMOTE_WRITE: Schema = Schema::strict(
         ("send_native_histograms", Kind::Bool),
         ("round_robin_dns", Kind::Bool),
         ("protobuf_message", Kind::Text),
-        ("failed_request_logging", Kind::Any),
+        ("failed_request_logging", Kind::Bool),
+        ("convert_nhcb_to_classic", Kind::Bool),
         ("queue_config", Kind::Section(&QUEUE)),
         ("metadata_config", Kind::Section(&METADATA)),
-        ("sigv4", Kind::Section(&CLOUD_AUTH)),
-        ("azuread", Kind::Section(&CLOUD_AUTH)),
-        ("google_iam", Kind::Section(&CLOUD_AUTH)),
+        ("sigv4", Kind::Section(&cloud_auth::SIGV4)),
+        ("azuread", Kind::Section(&cloud_auth::AZURE_AD)),
+        ("google_iam", Kind::Section(&cloud_auth::GOOGLE_IAM)),
     ],
     &[&http::CLIENT],
 );
 
-static QUEUE: Schema = Schema::strict(
+static QUEUE: Schema = Schema::of(
     &[
         ("capacity", Kind::Int),
         ("max_shards", Kind::Int),
@@ -103,9 +97,9 @@ static QUEUE: Schema = Schema::strict(
 );
 
 static METADATA: Schema =
-    Schema::strict(&[("send", Kind::Bool), ("send_interval", Kind::Duration), ("max_samples_per_send", Kind::Int)], &[]);
+    Schema::of(&[("send", Kind::Bool), ("send_interval", Kind::Duration), ("max_samples_per_send", Kind::Int)], &[]);
 
-static REMOTE_READ: Schema = Schema::strict(
+static REMOTE_READ: Schema = Schema::of(
     &[
         ("url", Kind::Url),
         ("remote_timeout", Kind::Duration),
@@ -119,9 +113,9 @@ static REMOTE_READ: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-static STORAGE: Schema = Schema::strict(&[("tsdb", Kind::Section(&TSDB)), ("exemplars", Kind::Section(&EXEMPLARS))], &[]);
-static EXEMPLARS: Schema = Schema::strict(&[("max_exemplars", Kind::Int)], &[]);
-static TSDB: Schema = Schema::strict(
+static STORAGE: Schema = Schema::of(&[("tsdb", Kind::Section(&TSDB)), ("exemplars", Kind::Section(&EXEMPLARS))], &[]);
+static EXEMPLARS: Schema = Schema::of(&[("max_exemplars", Kind::Int)], &[]);
+static TSDB: Schema = Schema::of(
     &[
         ("out_of_order_time_window", Kind::Duration),
         ("retention", Kind::Section(&RETENTION)),
@@ -130,10 +124,10 @@ static TSDB: Schema = Schema::strict(
     ],
     &[],
 );
-static RETENTION: Schema = Schema::strict(&[("time", Kind::Duration), ("size", Kind::Size), ("percentage", Kind::Float)], &[]);
-static CHUNK_ENCODING: Schema = Schema::strict(&[("floats", Kind::Choice(&["", "xor", "xor2"]))], &[]);
+static RETENTION: Schema = Schema::of(&[("time", Kind::Duration), ("size", Kind::Size), ("percentage", Kind::Float)], &[]);
+static CHUNK_ENCODING: Schema = Schema::of(&[("floats", Kind::Choice(&["", "xor", "xor2"]))], &[]);
 
-static TRACING: Schema = Schema::strict(
+static TRACING: Schema = Schema::of(
     &[
         ("client_type", Kind::Choice(&["grpc", "http"])),
         ("endpoint", Kind::Text),
@@ -147,7 +141,7 @@ static TRACING: Schema = Schema::strict(
     &[],
 );
 
-static OTLP: Schema = Schema::strict(
+static OTLP: Schema = Schema::of(
     &[
         ("promote_all_resource_attributes", Kind::Bool),
         ("promote_resource_attributes", Kind::List(&Kind::Text)),

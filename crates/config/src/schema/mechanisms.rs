@@ -2,12 +2,12 @@
 
 use super::{Kind, Schema, http};
 
-pub(super) static DNS: Schema = Schema::strict(
+pub(super) static DNS: Schema = Schema::of(
     &[("names", Kind::List(&Kind::Text)), ("refresh_interval", Kind::Duration), ("type", Kind::Text), ("port", Kind::Int)],
     &[],
 );
 
-pub(super) static CONSUL: Schema = Schema::strict(
+pub(super) static CONSUL: Schema = Schema::of(
     &[
         ("server", Kind::Text),
         ("path_prefix", Kind::Text),
@@ -30,7 +30,7 @@ pub(super) static CONSUL: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-pub(super) static DOCKER: Schema = Schema::strict(
+pub(super) static DOCKER: Schema = Schema::of(
     &[
         ("host", Kind::Url),
         ("port", Kind::Int),
@@ -42,7 +42,7 @@ pub(super) static DOCKER: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-pub(super) static DOCKER_SWARM: Schema = Schema::strict(
+pub(super) static DOCKER_SWARM: Schema = Schema::of(
     &[
         ("host", Kind::Url),
         ("role", Kind::Text),
@@ -53,9 +53,9 @@ pub(super) static DOCKER_SWARM: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-pub(super) static FILTER: Schema = Schema::strict(&[("name", Kind::Text), ("values", Kind::List(&Kind::Text))], &[]);
+pub(super) static FILTER: Schema = Schema::of(&[("name", Kind::Text), ("values", Kind::List(&Kind::Text))], &[]);
 
-pub(super) static NOMAD: Schema = Schema::strict(
+pub(super) static NOMAD: Schema = Schema::of(
     &[
         ("allow_stale", Kind::Bool),
         ("namespace", Kind::Text),
@@ -67,10 +67,9 @@ pub(super) static NOMAD: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-pub(super) static EUREKA: Schema =
-    Schema::strict(&[("server", Kind::Url), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
+pub(super) static EUREKA: Schema = Schema::of(&[("server", Kind::Url), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
 
-pub(super) static MARATHON: Schema = Schema::strict(
+pub(super) static MARATHON: Schema = Schema::of(
     &[
         ("servers", Kind::List(&Kind::Text)),
         ("refresh_interval", Kind::Duration),
@@ -80,7 +79,7 @@ pub(super) static MARATHON: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-pub(super) static PUPPETDB: Schema = Schema::strict(
+pub(super) static PUPPETDB: Schema = Schema::of(
     &[
         ("refresh_interval", Kind::Duration),
         ("url", Kind::Url),

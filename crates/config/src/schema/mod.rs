@@ -5,6 +5,7 @@
 
 mod aws;
 mod check;
+mod cloud_auth;
 mod clouds;
 mod http;
 mod iaas;
@@ -12,12 +13,16 @@ mod job;
 mod main;
 mod mechanisms;
 mod service_discovery;
+mod without_code;
 
 pub(crate) use check::{Rules, UnknownKeys, check};
 pub(crate) use main::{INCLUDED, MAIN};
 pub(crate) use service_discovery::TARGET_GROUPS;
 
-use crate::yaml::{Node, Value};
+use crate::{
+    cursor::Cursor,
+    yaml::{Node, Value},
+};
 
 /// What a key holds.
 #[derive(Debug)]
@@ -58,21 +63,14 @@ pub(crate) enum Kind {
 /// The keys of a mapping.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// Whether keys not listed are refused, and the types of those listed are checked.
-    pub(crate) strict: bool,
     pub(crate) fields: &'static [(&'static str, Kind)],
     /// Schemas whose keys this mapping has as well.
     pub(crate) includes: &'static [&'static Schema],
 }
 
 impl Schema {
-    const fn strict(fields: &'static [(&'static str, Kind)], includes: &'static [&'static Schema]) -> Schema {
-        Schema { strict: true, fields, includes }
-    }
-
-    /// For mappings whose keys are not all known here: only secrets and paths matter.
-    const fn open(fields: &'static [(&'static str, Kind)], includes: &'static [&'static Schema]) -> Schema {
-        Schema { strict: false, fields, includes }
+    const fn of(fields: &'static [(&'static str, Kind)], includes: &'static [&'static Schema]) -> Schema {
+        Schema { fields, includes }
     }
 
     pub(crate) fn field(&self, key: &str) -> Option<&'static Kind> {
@@ -96,6 +94,28 @@ pub(crate) fn discovery_section(key: &str) -> Option<&'static Kind> {
     Some(kind)
 }
 
+/// As [`visit_values`], but only to look, and with the way to each value.
+pub(crate) fn walk(kind: &'static Kind, cursor: Cursor<'_>, visit: &mut dyn FnMut(&'static Kind, Cursor<'_>)) {
+    match (kind, &cursor.node().value) {
+        (Kind::Section(schema), Value::Map(_)) => {
+            for (key, value) in cursor.pairs() {
+                match schema.field(key) {
+                    Some(kind) => walk(kind, value, visit),
+                    None => visit(&Kind::Secret, value),
+                }
+            }
+        }
+        (Kind::Free(kind), Value::Map(_)) => cursor.pairs().for_each(|(_, value)| walk(kind, value, visit)),
+        (Kind::List(kind), Value::List(_)) => cursor.items().for_each(|item| walk(kind, item, visit)),
+        (Kind::PathsAsGiven(kind), _) => walk(kind, cursor, &mut |kind, cursor| {
+            if !matches!(kind, Kind::Path) {
+                visit(kind, cursor);
+            }
+        }),
+        _ => visit(kind, cursor),
+    }
+}
+
 /// Calls `visit` for every value under `node` whose kind is known and is no collection of others.
 pub(crate) fn visit_values(kind: &'static Kind, node: &mut Node, visit: &mut dyn FnMut(&'static Kind, &mut Node)) {
     match (kind, &mut node.value) {
@@ -104,8 +124,7 @@ pub(crate) fn visit_values(kind: &'static Kind, node: &mut Node, visit: &mut dyn
                 match schema.field(&entry.key.text) {
                     Some(kind) => visit_values(kind, &mut entry.value, visit),
                     // Of a Prometheus newer than this table: nobody knows whether it is a secret.
-                    None if schema.strict => visit(&Kind::Secret, &mut entry.value),
-                    None => {}
+                    None => visit(&Kind::Secret, &mut entry.value),
                 }
             }
         }

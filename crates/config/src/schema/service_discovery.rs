@@ -1,7 +1,7 @@
-use super::{Kind, Schema, aws, clouds, http, iaas, mechanisms};
+use super::{Kind, Schema, aws, clouds, http, iaas, mechanisms, without_code};
 
 /// The discovery sections of a job or an Alertmanager.
-pub(super) static SERVICE_DISCOVERY: Schema = Schema::strict(
+pub(super) static SERVICE_DISCOVERY: Schema = Schema::of(
     &[
         ("static_configs", Kind::List(&Kind::Section(&STATIC))),
         ("file_sd_configs", Kind::List(&Kind::Section(&FILE))),
@@ -16,64 +16,44 @@ pub(super) static SERVICE_DISCOVERY: Schema = Schema::strict(
         ("dockerswarm_sd_configs", Kind::List(&Kind::Section(&mechanisms::DOCKER_SWARM))),
         ("ec2_sd_configs", Kind::List(&Kind::Section(&aws::EC2))),
         ("ecs_sd_configs", Kind::List(&Kind::Section(&aws::CLUSTERED))),
-        ("elasticache_sd_configs", OTHER),
+        ("elasticache_sd_configs", Kind::List(&Kind::Section(&without_code::ELASTICACHE))),
         ("eureka_sd_configs", Kind::List(&Kind::Section(&mechanisms::EUREKA))),
         ("gce_sd_configs", Kind::List(&Kind::Section(&iaas::GCE))),
         ("hetzner_sd_configs", Kind::List(&Kind::Section(&clouds::HETZNER))),
         ("ionos_sd_configs", Kind::List(&Kind::Section(&clouds::IONOS))),
-        ("kuma_sd_configs", OTHER),
+        ("kuma_sd_configs", Kind::List(&Kind::Section(&without_code::KUMA))),
         ("lightsail_sd_configs", Kind::List(&Kind::Section(&aws::LIGHTSAIL))),
         ("linode_sd_configs", Kind::List(&Kind::Section(&clouds::LINODE))),
         ("marathon_sd_configs", Kind::List(&Kind::Section(&mechanisms::MARATHON))),
         ("msk_sd_configs", Kind::List(&Kind::Section(&aws::CLUSTERED))),
-        ("nerve_sd_configs", OTHER),
+        ("nerve_sd_configs", Kind::List(&Kind::Section(&without_code::ZOOKEEPER))),
         ("nomad_sd_configs", Kind::List(&Kind::Section(&mechanisms::NOMAD))),
-        ("oci_sd_configs", OTHER),
+        ("oci_sd_configs", Kind::List(&Kind::Section(&without_code::OCI))),
         ("openstack_sd_configs", Kind::List(&Kind::Section(&iaas::OPENSTACK))),
-        ("outscale_sd_configs", OTHER),
+        ("outscale_sd_configs", Kind::List(&Kind::Section(&without_code::OUTSCALE))),
         ("ovhcloud_sd_configs", Kind::List(&Kind::Section(&iaas::OVHCLOUD))),
         ("puppetdb_sd_configs", Kind::List(&Kind::Section(&mechanisms::PUPPETDB))),
-        ("rds_sd_configs", OTHER),
+        ("rds_sd_configs", Kind::List(&Kind::Section(&without_code::RDS))),
         ("scaleway_sd_configs", Kind::List(&Kind::Section(&clouds::SCALEWAY))),
-        ("serverset_sd_configs", OTHER),
-        ("stackit_sd_configs", OTHER),
-        ("triton_sd_configs", OTHER),
-        ("uyuni_sd_configs", OTHER),
+        ("serverset_sd_configs", Kind::List(&Kind::Section(&without_code::ZOOKEEPER))),
+        ("stackit_sd_configs", Kind::List(&Kind::Section(&without_code::STACKIT))),
+        ("triton_sd_configs", Kind::List(&Kind::Section(&without_code::TRITON))),
+        ("uyuni_sd_configs", Kind::List(&Kind::Section(&without_code::UYUNI))),
         ("vultr_sd_configs", Kind::List(&Kind::Section(&clouds::VULTR))),
     ],
     &[],
 );
 
-const OTHER: Kind = Kind::List(&Kind::Section(&OTHER_SD));
-
-/// Mechanisms kvass has no code for: their secrets and paths, whichever of them has which.
-static OTHER_SD: Schema = Schema::open(
-    &[
-        ("auth_token", Kind::Secret),
-        ("auth_token_file", Kind::Path),
-        ("key_file", Kind::Path),
-        ("key_passphrase", Kind::Secret),
-        ("key_passphrase_file", Kind::Path),
-        ("password", Kind::Secret),
-        ("private_key", Kind::Secret),
-        ("secret_key", Kind::Secret),
-        ("secret_key_file", Kind::Path),
-        ("service_account_key", Kind::Secret),
-        ("token", Kind::Secret),
-    ],
-    &[&http::CLIENT],
-);
-
 /// Content of a file that service discovery reads.
 pub(crate) static TARGET_GROUPS: Kind = Kind::List(&Kind::Section(&STATIC));
 
-static STATIC: Schema = Schema::strict(&[("targets", Kind::List(&Kind::Text)), ("labels", Kind::Labels)], &[]);
+static STATIC: Schema = Schema::of(&[("targets", Kind::List(&Kind::Text)), ("labels", Kind::Labels)], &[]);
 
-static FILE: Schema = Schema::strict(&[("files", Kind::List(&Kind::TargetFile)), ("refresh_interval", Kind::Duration)], &[]);
+static FILE: Schema = Schema::of(&[("files", Kind::List(&Kind::TargetFile)), ("refresh_interval", Kind::Duration)], &[]);
 
-static HTTP: Schema = Schema::strict(&[("url", Kind::Url), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
+static HTTP: Schema = Schema::of(&[("url", Kind::Url), ("refresh_interval", Kind::Duration)], &[&http::CLIENT]);
 
-static KUBERNETES: Schema = Schema::strict(
+static KUBERNETES: Schema = Schema::of(
     &[
         ("api_server", Kind::Url),
         ("role", Kind::Text),
@@ -85,11 +65,11 @@ static KUBERNETES: Schema = Schema::strict(
     &[&http::CLIENT],
 );
 
-static NAMESPACES: Schema = Schema::strict(&[("own_namespace", Kind::Bool), ("names", Kind::List(&Kind::Text))], &[]);
+static NAMESPACES: Schema = Schema::of(&[("own_namespace", Kind::Bool), ("names", Kind::List(&Kind::Text))], &[]);
 
-static SELECTOR: Schema = Schema::strict(&[("role", Kind::Text), ("label", Kind::Text), ("field", Kind::Text)], &[]);
+static SELECTOR: Schema = Schema::of(&[("role", Kind::Text), ("label", Kind::Text), ("field", Kind::Text)], &[]);
 
-static ATTACH_METADATA: Schema = Schema::strict(
+static ATTACH_METADATA: Schema = Schema::of(
     &[("node", Kind::Bool), ("namespace", Kind::Bool), ("deployment", Kind::Bool), ("job", Kind::Bool), ("cronjob", Kind::Bool)],
     &[],
 );

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{Entry, Node, Position, Scalar, Value};
-use crate::ConfigError;
+use crate::{ConfigError, scalar};
 
 /// Nesting beyond which a document is refused; no real one comes near, and recursion over the tree stays shallow.
 const MAX_DEPTH: usize = 100;
@@ -196,13 +196,11 @@ impl Builder<'_> {
                 let decoded = STANDARD.decode(bytes).ok().and_then(|bytes| String::from_utf8(bytes).ok());
                 decoded.map(Scalar::text).ok_or_else(|| self.error(at, "!!binary: expected base64 of UTF-8 text"))
             }
-            "int" | "float" | "bool" | "null" if !plain => {
-                // What a number, boolean or null may consist of; anything else could not be written plain.
-                let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._~".contains(&b));
-                if fits {
+            name @ ("int" | "float" | "bool" | "null") => {
+                if scalar::fits_tag(text, name) {
                     Ok(Scalar::plain(text))
                 } else {
-                    Err(self.error(at, format!("expected a value that is !!{}", tag.suffix())))
+                    Err(self.error(at, format!("expected a value that is !!{name}")))
                 }
             }
             _ => Ok(Scalar { text: text.to_owned(), plain }),

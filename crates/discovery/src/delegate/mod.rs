@@ -56,14 +56,14 @@ struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Delegate {
     wanted: watch::Sender<Arc<Sections>>,
-    _task: Task,
+    task: Task,
 }
 
 impl Delegate {
     /// Has nothing to do yet. Inside a tokio runtime.
     pub(crate) fn start(options: DelegateOptions, discovery: &DiscoveryOptions) -> Self {
         let (wanted, sections) = watch::channel(Arc::default());
-        Delegate { wanted, _task: Task::spawn(run(options, discovery.clone(), sections)) }
+        Delegate { wanted, task: Task::spawn(run(options, discovery.clone(), sections)) }
     }
 
     /// From now on these sections are discovered, into these feeds.
@@ -78,6 +78,11 @@ impl Delegate {
             }
         }
         self.wanted.send_replace(Arc::new(wanted));
+    }
+
+    /// Asks no more; the delegate goes on.
+    pub(crate) fn stop(&self) {
+        self.task.stop();
     }
 }
 

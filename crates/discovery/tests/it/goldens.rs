@@ -207,7 +207,6 @@ async fn record(cases: Vec<(String, Case)>) {
             labels
         });
         let targets = comparable(targets, &service);
-        println!("{name}: {} targets", targets.len());
         let text = serde_json::to_string_pretty(&targets).unwrap();
         fs::write(folder().join(format!("{name}.expected.json")), text + "\n").unwrap();
     }

@@ -219,7 +219,8 @@ async fn pods_on_nodes_that_are_not_selected_are_no_targets() {
     let (_manager, mut snapshots) = start(&section(&server, more));
     let found = until(&mut snapshots, "j", |job| job.complete).await;
     assert_eq!(addresses(&found), ["10.0.0.1:8080"]);
-    assert_eq!(server.requests(|uri| uri.starts_with("/api/v1/nodes") && uri.contains("labelSelector=zone%3Dzone-1")).len(), 2);
+    let of_nodes = server.requests(|uri| uri.starts_with("/api/v1/nodes"));
+    assert!(of_nodes.len() > 1 && of_nodes.iter().all(|uri| uri.contains("labelSelector=zone%3Dzone-1")), "{of_nodes:?}");
 }
 
 #[tokio::test]

@@ -136,7 +136,11 @@ impl Api {
         let answer = self.get("targets?state=active").await.unwrap();
         let targets = answer["data"]["activeTargets"].as_array().unwrap().clone();
         let error = |target: &Value| -> String {
-            let error = target["lastError"].as_str().unwrap();
+            // The number in such an error is one of memory that was used again in the meantime.
+            let error = match target["lastError"].as_str().unwrap() {
+                number if number.starts_with("strconv.Parse") => number.split(" parsing ").next().unwrap(),
+                error => error,
+            };
             let printable = error.chars().map(|c| if c.is_control() { ' ' } else { c });
             printable.take(ERROR_LENGTH).collect()
         };

@@ -25,7 +25,8 @@ impl Table<'_> {
         let _ = writeln!(out, "| | {} | ratio |\n| --- |{}", names.join(" | "), " --- |".repeat(names.len() + 1));
         let per_pod = |mebibytes: f64| mebibytes * 1024.0 / of(pods);
         let minutes = of(minutes);
-        let rows: [(&str, &dyn Fn(&Figures) -> f64); 6] = [
+        type Figure<'f> = &'f dyn Fn(&Figures) -> f64;
+        let rows: [(&str, Figure<'_>); 6] = [
             ("memory, KiB per pod", &|f| per_pod(median(f.full.iter().map(|usage| usage.memory)) - f.empty.memory)),
             ("most memory, KiB per pod", &|f| per_pod(median(f.full.iter().map(|usage| usage.peak)) - f.empty.memory)),
             ("first complete list, s", &|f| median(f.first.iter().copied())),

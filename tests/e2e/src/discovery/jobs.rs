@@ -32,9 +32,14 @@ const JOBS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// All roles and all metadata, by the user of that kubeconfig.
-pub(crate) fn config(kubeconfig: &Path) -> String {
-    let sections = JOBS.iter().map(|(role, name, more)| {
+/// Whether a job attaches deployments, jobs and cron jobs.
+pub(crate) fn has_owners(job: &str) -> bool {
+    job.ends_with("-owners")
+}
+
+/// Jobs of all roles and all metadata whose names are wanted, by the user of that kubeconfig.
+pub(crate) fn config(kubeconfig: &Path, wanted: impl Fn(&str) -> bool) -> String {
+    let sections = JOBS.iter().filter(|(_, name, _)| wanted(name)).map(|(role, name, more)| {
         let section = format!("role: {role}, kubeconfig_file: '{}'", kubeconfig.display());
         (*name, if more.is_empty() { section } else { format!("{section}, {more}") })
     });

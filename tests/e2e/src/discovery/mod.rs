@@ -18,6 +18,6 @@ pub(crate) use self::{
 };
 use self::{
     difference::{Discovered, difference},
-    jobs::config,
+    jobs::{config, has_owners},
     world::{Change, World},
 };
