@@ -26,11 +26,13 @@ use crate::{
 };
 
 /// Jobs of one configuration.
-const JOBS: u64 = 60;
+const JOBS: u64 = 100;
 /// Jobs of one configuration with files: inotify instances of a user are few, and others need them, too.
 const JOBS_WITH_FILES: u64 = 5;
-/// How long two servers may take to come to the same list. Prometheus needs ten seconds by itself.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long two servers may take to come to the same list.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// When nothing changes any more: Prometheus may take ten seconds to act on what it discovers.
+const SETTLED: Duration = Duration::from_secs(20);
 /// Variants of a failing job that are tried at the same time.
 const VARIANTS: usize = 100;
 
@@ -102,13 +104,17 @@ impl Servers {
         }
         let config = parse(&text, self.line).unwrap_or_else(|error| panic!("{error}"));
         let start = Instant::now();
+        let (mut last, mut since) = (Failures::new(), start);
         loop {
             let pictures = (self.picture(&self.coordinator.url()).await, self.picture(&self.prometheus_url).await);
             let (failures, targets) = match pictures {
                 (Ok(ours), Ok(theirs)) => (failing(&config, &ours, &theirs, self.line), theirs.len()),
                 (Err(error), _) | (_, Err(error)) => ([(jobs[0].name.clone(), vec![error])].into(), 0),
             };
-            if failures.is_empty() || start.elapsed() > PATIENCE {
+            if failures != last {
+                (last, since) = (failures.clone(), Instant::now());
+            }
+            if failures.is_empty() || since.elapsed() > SETTLED || start.elapsed() > PATIENCE {
                 return (failures, targets);
             }
             sleep(Duration::from_millis(500)).await;
@@ -147,23 +153,25 @@ impl Servers {
         failures
     }
 
-    /// Takes parts away from a job for as long as it still differs.
-    async fn smallest(&mut self, global: &str, job: &Job) -> Job {
-        let mut smallest = job.clone();
+    /// Takes parts away from a job for as long as it still differs, and says how it does in the end.
+    async fn smallest(&mut self, global: &str, job: &Job, lines: Vec<String>) -> (Job, Vec<String>) {
+        let (mut smallest, mut differ) = (job.clone(), lines);
         loop {
             let limit = if smallest.has_files() { 2 * JOBS_WITH_FILES as usize } else { VARIANTS };
             let mut variants = smallest.smaller();
             variants.truncate(limit);
-            for (number, variant) in variants.iter_mut().enumerate() {
-                variant.name = format!("{} variant {number}", job.name);
-            }
             if variants.is_empty() {
-                return smallest;
+                return (smallest, differ);
+            }
+            for (number, variant) in variants.iter_mut().enumerate() {
+                // A name of its own, or an earlier one's answers of HTTP discovery would still be in force.
+                variant.name = format!("{} variant {}-{number}", job.name, self.rounds);
             }
             let (failures, _) = self.compare(global, &variants).await;
             let Some(failing) = variants.into_iter().find(|variant| failures.contains_key(&variant.name)) else {
-                return smallest;
+                return (smallest, differ);
             };
+            differ.clone_from(&failures[&failing.name]);
             smallest = failing;
         }
     }
@@ -245,10 +253,8 @@ async fn random_configurations_have_the_same_targets() {
             let Some(job) = jobs.iter().find(failing) else { panic!("seed {seed}, round {round}: {failures:#?}") };
             let (name, lines) = (&job.name, &failures[&job.name]);
             println!("{name} differs:\n{}\nlooking for a smaller one", lines.join("\n"));
-            let smallest = servers.smallest(&global, job).await;
-            let (failures, _) = servers.compare(&global, std::slice::from_ref(&smallest)).await;
+            let (smallest, differ) = servers.smallest(&global, job, lines.clone()).await;
             let Rendered { yaml, files, bodies } = smallest.render("files", "sd");
-            let differ: Vec<String> = failures.into_values().flatten().collect();
             panic!(
                 "seed {seed}, round {round}, {}\n{global}scrape_configs:\n{yaml}files {files:#?}\nbodies {bodies:#?}\n{}\n",
                 said,

@@ -139,7 +139,7 @@ const PATHS: &[&str] = &["/metrics", "/m", "m", "", "/a b", "/é", "/%41", "/a?b
 const INTERVALS: &[&str] = &["1h", "60m", "3600s", "90m", "2h", "1d", "1w", "3h1ms", "1h30m", "0h61m", "1y"];
 const TIMEOUTS: &[&str] = &["10s", "10000ms", "1m", "59m", "0m7s", "1s500ms"];
 /// For labels, where Prometheus looks at them target by target.
-const BAD_DURATIONS: &[&str] = &["0s", "soon", "90", "-1s", "1.5h", "5m1h", "300y", ""];
+const BAD_DURATIONS: &[&str] = &["0s", "soon", "90", "-1s", "1.5h", "5m1h", "300y"];
 
 const PATTERNS: &[&str] = &[
     "(.*)",
@@ -198,7 +198,8 @@ const REPLACEMENTS: &[&str] = &[
     "$1:80",
 ];
 
-const LABELMAP_REPLACEMENTS: &[&str] = &["m_$1", "${1}", "${0}_copy", "__tmp_$1", "__param_$1", "__meta_$1_"];
+/// Each keeps different names different.
+const LABELMAP_REPLACEMENTS: &[&str] = &["m_$1", "${1}", "${0}_copy", "__tmp_$1", "__param_$1", "__meta_${1}_"];
 const TEMPLATES: &[&str] = &["${1}", "l_${1}", "l_$1", "x${1}_y", "$0"];
 
 const SOURCES: &[&str] = &[
@@ -275,6 +276,12 @@ impl Job {
             change(&mut job);
             smaller.push(job);
         };
+        // Most differences do not need a file, and there may not be many.
+        for (i, section) in self.sections.iter().enumerate() {
+            if matches!(section.kind, Kind::JsonFile | Kind::YamlFile) {
+                with(&|job| job.sections[i].kind = Kind::Http);
+            }
+        }
         (0..self.sections.len()).for_each(|i| with(&|job| drop(job.sections.remove(i))));
         for (i, section) in self.sections.iter().enumerate() {
             (0..section.groups.len()).for_each(|g| with(&|job| drop(job.sections[i].groups.remove(g))));
