@@ -119,11 +119,7 @@ impl Stage {
 
     /// Shards wished for, all replicas.
     pub(crate) async fn scale(&self) -> anyhow::Result<u64> {
-        let mut scale = 0;
-        for replica in self.fixture.replicas {
-            scale += self.cluster.replicas(self.fixture.namespace, replica).await?;
-        }
-        Ok(scale)
+        self.collector.scale().await
     }
 
     /// Volume claims.

@@ -78,6 +78,11 @@ impl Collector {
         lock(&self.recording).last_first_scrape()
     }
 
+    /// Shards wished for now, all replicas; what is seen counts as a look.
+    pub(crate) async fn scale(&self) -> anyhow::Result<u64> {
+        self.look().scale().await
+    }
+
     /// The numbers of shards that each replica was told to have since that moment, repetitions left out.
     pub(crate) fn scales(&self, since: i64) -> BTreeMap<String, Vec<u64>> {
         lock(&self.recording).scales(since)
@@ -88,10 +93,14 @@ impl Collector {
         lock(&self.recording).longest_pause()
     }
 
+    fn look(&self) -> Look {
+        Look { cluster: self.cluster.clone(), fixture: self.fixture, recording: self.recording.clone() }
+    }
+
     /// Judges a window that is over since at least one period: the shards, and the control.
     pub(crate) async fn judge(&self, window: Window) -> anyhow::Result<(Figures, Option<Figures>)> {
         let interval = i64::try_from(self.fixture.interval.as_millis())?;
-        let look = Look { cluster: self.cluster.clone(), fixture: self.fixture, recording: self.recording.clone() };
+        let look = self.look();
         let afterwards = until("an answer to what users ask", Duration::from_secs(60), async || {
             look.visible(&self.fixture.query(&self.cluster).await?, window).await
         })
@@ -144,11 +153,19 @@ impl Look {
         let at = Timestamp::now().as_millisecond();
         let pods = self.cluster.pods(self.fixture.namespace).await?;
         lock(&self.recording).pods(&pods, at);
+        self.scale().await.map(drop)
+    }
+
+    /// The shards wished for, all replicas.
+    async fn scale(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
         for replica in self.fixture.replicas {
+            let at = Timestamp::now().as_millisecond();
             let scale = self.cluster.replicas(self.fixture.namespace, replica).await?;
             lock(&self.recording).scale(replica, at, scale);
+            sum += scale;
         }
-        Ok(())
+        Ok(sum)
     }
 
     /// From the exporters known so far: they are asked while the API server is away, too.

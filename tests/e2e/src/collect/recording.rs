@@ -44,7 +44,8 @@ pub(super) struct Recording {
     records: BTreeMap<String, BTreeSet<RecordedScrape>>,
     read: BTreeMap<String, i64>,
     /// Replica to its wished number of shards, whenever it changed.
-    scales: BTreeMap<String, Vec<(i64, u64)>>,
+    /// The numbers of shards by replica, and when they were last asked for.
+    scales: BTreeMap<String, (Vec<(i64, u64)>, i64)>,
     last_look: Option<i64>,
     longest_pause: i64,
 }
@@ -188,8 +189,13 @@ impl Recording {
         self.records.iter().map(|(target, scrapes)| (target.clone(), of_target(scrapes))).collect()
     }
 
+    /// `at` is when it was asked for: an answer that was overtaken by a later one is no news.
     pub(super) fn scale(&mut self, replica: &str, at: i64, scale: u64) {
-        let scales = self.scales.entry(replica.to_owned()).or_default();
+        let (scales, asked) = self.scales.entry(replica.to_owned()).or_default();
+        if at < *asked {
+            return;
+        }
+        *asked = at;
         if scales.last().is_none_or(|(_, last)| *last != scale) {
             scales.push((at, scale));
         }
@@ -201,7 +207,7 @@ impl Recording {
             let before = scales.partition_point(|(at, _)| *at <= since).saturating_sub(1);
             scales.iter().skip(before).map(|(_, scale)| *scale).collect()
         };
-        self.scales.iter().map(|(replica, scales)| (replica.clone(), since(scales))).collect()
+        self.scales.iter().map(|(replica, (scales, _))| (replica.clone(), since(scales))).collect()
     }
 
     /// Living exporters that no living shard scraped since.
@@ -290,6 +296,8 @@ mod tests {
         assert_eq!(recording.scales(0)["rep-0"], [2, 6, 2]);
         assert_eq!(recording.scales(6)["rep-0"], [6, 2]);
         assert_eq!(recording.scales(99)["rep-0"], [2]);
+        recording.scale("rep-0", 8, 6);
+        assert_eq!(recording.scales(99)["rep-0"], [2], "overtaken");
     }
 
     #[test]
