@@ -8,8 +8,9 @@ use std::{path::PathBuf, time::Duration};
 
 use common::{data, load, load_as, load_with, names};
 use kvass_config::{
-    AttachMetadata, Authorization, BasicAuth, Config, DigitalOceanRole, DnsRecord, DockerSwarmRole, FileSdConfig, HetznerRole,
-    HttpClientConfig, KubernetesRole, ScalewayRole, ScrapeConfig, SdConfig, Secret, SecretSource,
+    AttachMetadata, Authorization, AwsRole, AzureAuthentication, BasicAuth, Config, DigitalOceanRole, DnsRecord, DockerSwarmRole,
+    FileSdConfig, HetznerRole, HttpClientConfig, KubernetesRole, OpenStackRole, OvhService, ScalewayRole, ScrapeConfig, SdConfig,
+    Secret, SecretSource,
 };
 use kvass_model::{
     Labels,
@@ -152,8 +153,8 @@ fn name_schemes_and_accept() {
 
     let config = load(&data("good/protocols.good.yml"), V3);
     let text_only =
-        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4";
-    let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,*/*;q=0.5";
+        "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,text/plain;version=0.0.4;q=0.6,*/*;q=0.5";
+    let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,*/*;q=0.6";
     assert_eq!(per_job(&config, |job| job.accept.clone()), [text_only, proto, text_only]);
     assert_eq!(job(&config, "c").fallback_scrape_protocol.as_deref(), Some("PrometheusText0.0.4"));
 }
@@ -204,6 +205,7 @@ fn discovery() {
     let expected = FileSdConfig {
         files: vec!["/etc/prometheus/sd/*.json".to_owned(), "/abs/*.yml".to_owned()],
         refresh_interval: Duration::from_secs(300),
+        line: http.line,
     };
     assert_eq!(files, &expected);
     assert_eq!((http.url.as_str(), http.refresh_interval), ("http://sd/targets", Duration::from_secs(10)));
@@ -216,6 +218,88 @@ fn discovery() {
     };
     assert_eq!((one.key.as_str(), other.key.as_str()), ("kuma_sd_configs", "kuma_sd_configs"));
     assert_ne!(one.digest(), other.digest());
+}
+
+#[test]
+fn clouds_with_a_way_of_their_own_to_sign_in() {
+    let config = good("clouds");
+    let [
+        SdConfig::Aws(ec2),
+        SdConfig::Aws(lightsail),
+        SdConfig::Gce(gce),
+        SdConfig::Azure(azure),
+        SdConfig::OpenStack(openstack),
+    ] = &job(&config, "defaults").service_discovery[..]
+    else {
+        panic!("{:?}", job(&config, "defaults").service_discovery)
+    };
+    let seconds = Duration::from_secs;
+    assert_eq!((ec2.role, lightsail.role), (AwsRole::Ec2, AwsRole::Lightsail));
+    assert_eq!(ec2.access, lightsail.access);
+    assert_eq!((ec2.access.api.port, ec2.access.api.refresh_interval), (80, seconds(60)));
+    assert_eq!((ec2.access.region.as_str(), ec2.access.secret_key.as_ref()), ("r", None));
+    assert_eq!((gce.port, gce.tag_separator.as_str(), gce.refresh_interval), (80, ",", seconds(60)));
+    assert_eq!((azure.authentication, azure.environment.as_str()), (AzureAuthentication::OAuth, "AzurePublicCloud"));
+    assert_eq!((azure.api.port, azure.api.refresh_interval), (80, seconds(300)));
+    assert_eq!((openstack.role, openstack.availability.as_str()), (OpenStackRole::Instance, "public"));
+    assert_eq!((openstack.port, openstack.all_tenants, openstack.refresh_interval), (80, false, seconds(60)));
+
+    let [SdConfig::Aws(ec2), SdConfig::Gce(gce), SdConfig::Azure(azure), SdConfig::OpenStack(openstack)] =
+        &job(&config, "everything").service_discovery[..]
+    else {
+        panic!("{:?}", job(&config, "everything").service_discovery)
+    };
+    assert_eq!(ec2.filters, [("n".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
+    let access = &ec2.access;
+    assert_eq!((access.endpoint.as_str(), access.access_key.as_str(), access.profile.as_str()), ("http://e", "a", "p"));
+    assert_eq!((access.role_arn.as_str(), access.secret_key.as_ref().map(Secret::reveal)), ("arn", Some("s")));
+    assert_eq!((access.api.port, access.api.refresh_interval), (9, seconds(1)));
+    let file = |name: &str| Some(SecretSource::File(PathBuf::from(name)));
+    assert_eq!(access.api.http.tls.ca, file("/etc/prometheus/ca.pem"));
+    assert_eq!((gce.filter.as_str(), gce.tag_separator.as_str(), gce.port), ("f", ";", 9));
+    assert_eq!((azure.authentication, azure.resource_group.as_str()), (AzureAuthentication::ManagedIdentity, "g"));
+    assert_eq!(azure.api.http.tls.ca, file("ca.pem"), "Prometheus does not resolve this one");
+    assert_eq!((openstack.role, openstack.all_tenants, openstack.port), (OpenStackRole::Hypervisor, true, 9));
+    assert_eq!(openstack.tls.ca, file("/etc/prometheus/ca.pem"));
+    let identity = &openstack.identity;
+    let names = [
+        &identity.endpoint,
+        &identity.username,
+        &identity.user_id,
+        &identity.project_name,
+        &identity.project_id,
+        &identity.domain_name,
+        &identity.domain_id,
+        &identity.application_credential_name,
+        &identity.application_credential_id,
+    ];
+    assert_eq!(names, ["http://k", "u", "i", "pn", "pi", "dn", "di", "an", "ai"]);
+    let secrets = [&identity.password, &identity.application_credential_secret].map(|secret| secret.as_ref().map(Secret::reveal));
+    assert_eq!(secrets, [Some("p"), Some("as")]);
+
+    let config = good("clouds_newer");
+    let [SdConfig::Aws(ec2), SdConfig::Aws(lightsail), ..] = &job(&config, "a").service_discovery[..] else {
+        panic!("{:?}", job(&config, "a").service_discovery)
+    };
+    assert_eq!((ec2.role, ec2.access.external_id.as_str(), ec2.access.api.port), (AwsRole::Ec2, "x", 80));
+    assert!(!ec2.access.api.http.follow_redirects && lightsail.access.api.http.follow_redirects);
+    assert_eq!((lightsail.role, lightsail.access.api.port), (AwsRole::Lightsail, 9));
+    let [
+        SdConfig::Aws(ecs),
+        SdConfig::Aws(msk),
+        SdConfig::Aws(any_ecs),
+        SdConfig::Aws(any_msk),
+        SdConfig::Ionos(ionos),
+        SdConfig::OvhCloud(ovh),
+    ] = &job(&config, "b").service_discovery[..]
+    else {
+        panic!("{:?}", job(&config, "b").service_discovery)
+    };
+    assert_eq!((ecs.role, &ecs.clusters[..], any_ecs.role), (AwsRole::Ecs, &["c".to_owned()][..], AwsRole::Ecs));
+    assert_eq!((msk.role, msk.clusters.len(), any_msk.role, any_msk.clusters.len()), (AwsRole::Msk, 0, AwsRole::Msk, 1));
+    assert_eq!((ionos.datacenter_id.as_str(), ionos.api.port, ionos.api.refresh_interval), ("d", 80, seconds(60)));
+    assert_eq!((ovh.endpoint.as_str(), ovh.service, ovh.refresh_interval), ("ovh-eu", OvhService::Vps, seconds(60)));
+    assert_eq!((ovh.application_secret.reveal(), ovh.consumer_key.reveal()), ("s", "c"));
 }
 
 #[test]
