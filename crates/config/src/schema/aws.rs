@@ -23,8 +23,12 @@ pub(super) static EC2: Schema = Schema::of(&[("filters", FILTERS)], &[&ACCESS]);
 
 pub(super) static LIGHTSAIL: Schema = Schema::of(&[], &[&ACCESS]);
 
+/// ECS and MSK, and ElastiCache, for which there is no code.
 pub(super) static CLUSTERED: Schema =
     Schema::of(&[("clusters", Kind::List(&Kind::Text)), ("request_concurrency", Kind::Int)], &[&ACCESS]);
+
+/// There is no code for it.
+pub(super) static RDS: Schema = Schema::of(&[("filters", FILTERS)], &[&CLUSTERED]);
 
 pub(super) static AWS: Schema =
     Schema::of(&[("role", Kind::Text), ("filters", FILTERS), ("clusters", Kind::List(&Kind::Text))], &[&ACCESS]);

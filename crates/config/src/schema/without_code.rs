@@ -3,29 +3,6 @@
 
 use super::{Kind, Schema, http};
 
-/// What the discoveries of services of AWS have in common.
-static AWS: Schema = Schema::of(
-    &[
-        ("region", Kind::Text),
-        ("endpoint", Kind::Text),
-        ("access_key", Kind::Text),
-        ("secret_key", Kind::Secret),
-        ("profile", Kind::Text),
-        ("role_arn", Kind::Text),
-        ("external_id", Kind::Text),
-        ("clusters", Kind::List(&Kind::Text)),
-        ("port", Kind::Int),
-        ("refresh_interval", Kind::Duration),
-        ("request_concurrency", Kind::Int),
-    ],
-    &[&http::CLIENT],
-);
-
-pub(super) static ELASTICACHE: Schema = Schema::of(&[], &[&AWS]);
-
-pub(super) static RDS: Schema = Schema::of(&[("filters", Kind::List(&Kind::Section(&FILTER)))], &[&AWS]);
-static FILTER: Schema = Schema::of(&[("name", Kind::Text), ("values", Kind::List(&Kind::Text))], &[]);
-
 pub(super) static KUMA: Schema = Schema::of(
     &[("server", Kind::Text), ("client_id", Kind::Text), ("refresh_interval", Kind::Duration), ("fetch_timeout", Kind::Duration)],
     &[&http::CLIENT],
