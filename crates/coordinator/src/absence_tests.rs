@@ -143,8 +143,12 @@ async fn targets_of_a_pod_that_terminates_for_ever_go_elsewhere_after_the_grace(
     let mut fleet = Fleet::start().await;
     let pods = [Ok("a"), Err("its pod is terminating")];
     fleet.cycle(10, pods).await;
-    let plan = fleet.cycle(10 + GRACE - 1, pods).await;
+    let plan = fleet.cycle(10 + GRACE / 4 * 3 - 1, pods).await;
     assert_eq!((held(&plan, 0), fleet.access(1)), (vec![1, 2], Access::Holding));
+    for second in [GRACE / 4 * 3, GRACE - 1] {
+        let plan = fleet.cycle(10 + second, pods).await;
+        assert_eq!((held(&plan, 0), fleet.access(1)), (vec![1, 2], Access::Failing));
+    }
     let plan = fleet.cycle(10 + GRACE, pods).await;
     assert_eq!((held(&plan, 0), fleet.access(1)), (vec![1, 2, 3, 4], Access::Lost));
     assert_eq!(plan.scale, 2, "a lost shard is not replaced by a further one");

@@ -41,7 +41,7 @@ pub(crate) struct Cycles {
 /// How soon the next cycle should come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Something is under way: shards are starting, targets are being handed over.
+    /// Something is under way: shards are starting or about to be given up, targets are being handed over.
     Soon,
     /// Nothing is.
     Normal,
@@ -177,10 +177,11 @@ impl Cycles {
         );
         published.replicas.push(report);
         let starting = memory.shards.values().any(|shard| shard.is_starting(context.now));
+        let failing = memory.shards.values().any(|shard| shard.access == Access::Failing);
         let waiting = plan.unassigned.values().any(UnassignedReason::is_passing);
         let moving = plan.transfers.values().any(|transfer| transfer.ended.is_none());
         self.replicas.insert(replica.id.clone(), memory);
-        if starting || waiting || moving || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
+        if starting || failing || waiting || moving || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
     }
 
     fn take_stop_reasons(&self, found: Vec<String>, settled: bool, term: Option<&Term>) {

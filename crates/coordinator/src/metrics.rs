@@ -280,7 +280,7 @@ impl CoordinatorMetrics {
                 .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: reason.to_owned() })
                 .set(gauge(number));
         }
-        for access in [Access::Changeable, Access::Holding, Access::Pending, Access::Lost] {
+        for access in [Access::Changeable, Access::Holding, Access::Failing, Access::Pending, Access::Lost] {
             let number = memory.shards.values().filter(|s| s.access == access).count();
             self.shards
                 .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: access_word(access).to_owned() })
@@ -321,6 +321,7 @@ pub(crate) fn access_word(access: Access) -> &'static str {
     match access {
         Access::Changeable => "changeable",
         Access::Holding => "holding",
+        Access::Failing => "failing",
         Access::Pending => "pending",
         Access::Lost => "lost",
     }

@@ -47,7 +47,7 @@ fn relieve(working: &mut Working<'_>, shard: u32) {
     while full && left > 1 && !limits.within(load, limits.relief_end) {
         let Some(index) = in_order_of_merit(limits, &candidates, load).next() else { break };
         let (target, count) = candidates.remove(index);
-        working.lacks_room(target);
+        working.lacks_room(target, false);
         load = load - count;
         left -= 1;
     }

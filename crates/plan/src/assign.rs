@@ -32,7 +32,7 @@ pub(crate) fn assign(working: &mut Working<'_>) {
                 working.insert(target, shard, TargetState::Normal);
                 working.decisions.push(Decision::Assigned { target, count, shard, alone });
             }
-            None => working.lacks_room(target),
+            None => working.lacks_room(target, false),
         }
     }
 }

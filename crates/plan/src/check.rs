@@ -59,7 +59,7 @@ fn homes(snapshot: &Snapshot, plan: &Plan, found: &mut Vec<String>) {
     let held_elsewhere: BTreeSet<TargetHash> = snapshot
         .shards
         .iter()
-        .filter(|(ordinal, view)| holds(snapshot, **ordinal) && view.access == Access::Holding)
+        .filter(|(ordinal, view)| holds(snapshot, **ordinal) && view.access != Access::Changeable)
         .flat_map(|(_, view)| view.targets.keys().chain(view.remembered.keys().filter(|_| view.targets.is_empty())))
         .copied()
         .collect();

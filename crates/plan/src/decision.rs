@@ -173,6 +173,8 @@ pub enum ScaleReason {
     Need {
         /// How many targets lack room.
         targets: usize,
+        /// How many of them have a home still, on shards that are failing.
+        foreseen: usize,
         /// Their size.
         need: SeriesCount,
         /// How many shards are added.
@@ -224,8 +226,11 @@ impl ScaleReason {
 impl fmt::Display for ScaleReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ScaleReason::Need { targets, need, added, barrier } => {
+            ScaleReason::Need { targets, foreseen, need, added, barrier } => {
                 write!(f, "{added} more for {targets} targets without room ({})", Size(*need))?;
+                if *foreseen > 0 {
+                    write!(f, ", {foreseen} of them on shards that do not answer")?;
+                }
                 barrier.map_or(Ok(()), |barrier| write!(f, ", which is not enough: {barrier}"))
             }
             ScaleReason::First => f.write_str("there are targets and no shard"),
@@ -401,7 +406,7 @@ mod tests {
         let reason = UnassignedReason::NoRoom { count: COUNT, barrier };
         assert_eq!((reason.kind(), barrier.kind()), ("no_room", "most_lost"));
         assert_eq!(reason.to_string(), "no shard has room for 90 of 120 series: 3 of 4 shards are unreachable");
-        let scale = ScaleReason::Need { targets: 5, need: COUNT, added: 2, barrier: Some(Barrier::MaxShards(9)) };
+        let scale = ScaleReason::Need { targets: 5, foreseen: 0, need: COUNT, added: 2, barrier: Some(Barrier::MaxShards(9)) };
         assert_eq!(scale.kind(), "need");
         assert_eq!(
             scale.to_string(),

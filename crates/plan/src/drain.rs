@@ -37,7 +37,7 @@ pub(crate) fn drain(working: &mut Working<'_>) {
 fn calm(working: &Working<'_>) -> bool {
     let snapshot = working.snapshot;
     let unseen = (0..snapshot.scale).any(|ordinal| match snapshot.shards.get(&ordinal) {
-        Some(view) => matches!(view.access, Access::Pending | Access::Lost),
+        Some(view) => matches!(view.access, Access::Failing | Access::Pending | Access::Lost),
         None => true,
     });
     snapshot.settled && !unseen && working.short.is_empty() && working.unassigned.is_empty() && !working.moving()

@@ -12,6 +12,7 @@ mod check;
 mod collect;
 mod decision;
 mod drain;
+mod foresee;
 mod give_back;
 mod hand_over;
 mod limits;
@@ -43,6 +44,7 @@ pub fn plan(snapshot: &Snapshot, limits: &Limits) -> Plan {
     working.open_empty();
     alleviate::alleviate(&mut working);
     assign::assign(&mut working);
+    foresee::foresee(&mut working);
     drain::drain(&mut working);
     let (scale, reason) = scale::scale(&mut working);
     let plan = report::report(working, scale, reason);

@@ -28,8 +28,9 @@ pub(crate) fn scale(working: &mut Working<'_>) -> (u32, Option<ScaleReason>) {
 
     if added > 0 {
         let targets = working.short.len();
+        let foreseen = working.short.iter().filter(|short| short.foreseen).count();
         let need = working.short.iter().map(|short| short.count).sum();
-        return (wished, Some(ScaleReason::Need { targets, need, added, barrier }));
+        return (wished, Some(ScaleReason::Need { targets, foreseen, need, added, barrier }));
     }
     if wished > snapshot.scale {
         let first = snapshot.scale == 0 && wished == 1 && working.limits.min_shards == 0;
@@ -97,7 +98,7 @@ impl Growth {
             if may_add && added + added_for_heads < allowed {
                 bins.push(Room { load: item.count, used: true });
                 if item.behind_gate { added_for_heads += 1 } else { added += 1 }
-            } else {
+            } else if !item.foreseen {
                 without_room.insert(item.target, barrier);
             }
         }
@@ -137,7 +138,7 @@ fn allowed(working: &Working<'_>, floor: u32) -> (usize, Barrier) {
         return (0, Barrier::Static);
     }
     let listed = snapshot.shards.iter().filter(|(ordinal, _)| !outgoing(snapshot, **ordinal));
-    let lost = listed.clone().filter(|(_, view)| view.access == Access::Lost).count();
+    let lost = listed.clone().filter(|(_, view)| matches!(view.access, Access::Failing | Access::Lost)).count();
     let listed = listed.count();
     // One of one, or one of two, is a broken node. More than half is more likely a coordinator that is
     // cut off, and doubling the replica would not cure that.
@@ -178,7 +179,9 @@ fn removal(working: &Working<'_>) -> Removal {
     let Working { snapshot, limits, .. } = working;
     let mut removal = Removal::default();
     let needed = working.short.is_empty() && working.unassigned.is_empty();
-    if !(snapshot.scalable && snapshot.settled && working.packs() && needed) {
+    // What is empty now may be the room made for the targets of such a shard.
+    let failing = snapshot.shards.values().any(|view| view.access == Access::Failing);
+    if !(snapshot.scalable && snapshot.settled && working.packs() && needed) || failing {
         return removal;
     }
     let least = limits.min_shards.max(u32::from(!snapshot.targets.is_empty()));

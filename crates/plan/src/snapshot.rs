@@ -79,6 +79,9 @@ pub enum Access {
     /// Holds its targets, and its list must not be changed now: unreachable within the grace, on another
     /// configuration, its Prometheus down.
     Holding,
+    /// As holding, and unreachable for so long that it will probably be lost: room for its targets is made in
+    /// advance, as shards take a while to start.
+    Failing,
     /// Created but never read yet. Nothing can be given to it, but it counts as room to come, so that
     /// growth does not repeat while a shard starts.
     #[default]

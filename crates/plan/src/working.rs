@@ -12,7 +12,7 @@ pub(crate) struct Working<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) limits: &'a Limits,
     pub(crate) sizes: Sizes,
-    /// The shards that hold targets: changeable and holding ones. Lost, pending and outgoing ones hold nothing.
+    /// The shards that hold targets: changeable and holding or failing ones. Lost, pending and outgoing ones hold nothing.
     pub(crate) shards: BTreeMap<u32, Shard>,
     /// For each target the ordinals that hold it, ascending.
     holders: BTreeMap<TargetHash, Vec<u32>>,
@@ -49,6 +49,8 @@ pub(crate) struct Short {
     pub(crate) count: SeriesCount,
     /// There is room for it, on a shard whose head is too large.
     pub(crate) behind_gate: bool,
+    /// It has a home still, on a shard that is failing.
+    pub(crate) foreseen: bool,
 }
 
 impl<'a> Working<'a> {
@@ -224,8 +226,8 @@ impl<'a> Working<'a> {
         chosen.map(|(ordinal, _)| *ordinal)
     }
 
-    /// Notes that no shard has room for the target.
-    pub(crate) fn lacks_room(&mut self, target: TargetHash) {
+    /// Notes that no shard has room for the target, or, if that is `foreseen`, will have.
+    pub(crate) fn lacks_room(&mut self, target: TargetHash, foreseen: bool) {
         let count = self.sizes.count(target);
         let limits = self.limits;
         let gated = self
@@ -236,7 +238,7 @@ impl<'a> Working<'a> {
         if let Some(shard) = gated {
             shard.behind_gate += count;
         }
-        self.short.push(Short { target, count, behind_gate });
+        self.short.push(Short { target, count, behind_gate, foreseen });
     }
 
     /// Whether low ordinals are filled first, so that the last shards become empty and can be removed.
@@ -269,7 +271,7 @@ pub(crate) fn elapsed(now: Timestamp, then: Timestamp) -> Duration {
 
 /// Whether this listed shard counts as holding its targets.
 pub(crate) fn holds(snapshot: &Snapshot, ordinal: u32) -> bool {
-    let here = snapshot.shards.get(&ordinal).is_some_and(|view| matches!(view.access, Access::Changeable | Access::Holding));
+    let here = snapshot.shards.get(&ordinal).is_some_and(|view| matches!(view.access, Access::Changeable | Access::Holding | Access::Failing));
     here && !outgoing(snapshot, ordinal)
 }
 

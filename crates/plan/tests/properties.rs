@@ -57,6 +57,7 @@ fn shard() -> impl Strategy<Value = ShardView> {
     let access = prop_oneof![
         8 => Just(Access::Changeable),
         1 => Just(Access::Holding),
+        1 => Just(Access::Failing),
         1 => Just(Access::Pending),
         1 => Just(Access::Lost),
     ];

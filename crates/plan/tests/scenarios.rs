@@ -186,6 +186,7 @@ impl World {
                     view.access = match value {
                         "changeable" => Access::Changeable,
                         "holding" => Access::Holding,
+                        "failing" => Access::Failing,
                         "pending" => Access::Pending,
                         "lost" => Access::Lost,
                         _ => return None,

@@ -322,7 +322,8 @@ impl World {
             view.access = match self.tick - last {
                 0 if readable => Access::Changeable,
                 _ if !pod.was_up => Access::Pending,
-                silent if silent <= GRACE => Access::Holding,
+                silent if silent <= GRACE / 4 * 3 => Access::Holding,
+                silent if silent <= GRACE => Access::Failing,
                 _ => Access::Lost,
             };
             view.remembered = self.memory.remembered.get(ordinal).cloned().unwrap_or_default();
