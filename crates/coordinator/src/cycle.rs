@@ -181,7 +181,8 @@ impl Cycles {
         let waiting = plan.unassigned.values().any(UnassignedReason::is_passing);
         let moving = plan.transfers.values().any(|transfer| transfer.ended.is_none());
         self.replicas.insert(replica.id.clone(), memory);
-        if starting || failing || waiting || moving || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
+        let soon = starting || failing || waiting || moving || !settled || plan.scale != replica.scale;
+        if soon { Pace::Soon } else { Pace::Normal }
     }
 
     fn take_stop_reasons(&self, found: Vec<String>, settled: bool, term: Option<&Term>) {

@@ -324,13 +324,11 @@ impl ShardMemory {
             }
             None => Access::Changeable,
             // It may hold targets: those it was seen with, or, if it is older than this coordinator, any.
-            Some(since) if self.was_read || self.from_the_start => {
-                match elapsed(since, context.now) {
-                    gone if gone >= context.grace => Access::Lost,
-                    gone if gone >= context.grace / 4 * 3 => Access::Failing,
-                    _ => Access::Holding,
-                }
-            }
+            Some(since) if self.was_read || self.from_the_start => match elapsed(since, context.now) {
+                gone if gone >= context.grace => Access::Lost,
+                gone if gone >= context.grace / 4 * 3 => Access::Failing,
+                _ => Access::Holding,
+            },
             Some(_) => Access::Pending,
         };
         self.was_changeable |= self.access == Access::Changeable;

@@ -5,7 +5,9 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash, TargetState};
 
-use crate::{Access, Decision, Limits, MoveReason, Snapshot, Transfer, UnassignedReason, limits::FULL, room::Room, sizes::Sizes};
+use crate::{
+    Access, Decision, Limits, MoveReason, ShardView, Snapshot, Transfer, UnassignedReason, limits::FULL, room::Room, sizes::Sizes,
+};
 
 /// What the steps of a plan hand from one to the next.
 pub(crate) struct Working<'a> {
@@ -271,8 +273,8 @@ pub(crate) fn elapsed(now: Timestamp, then: Timestamp) -> Duration {
 
 /// Whether this listed shard counts as holding its targets.
 pub(crate) fn holds(snapshot: &Snapshot, ordinal: u32) -> bool {
-    let here = snapshot.shards.get(&ordinal).is_some_and(|view| matches!(view.access, Access::Changeable | Access::Holding | Access::Failing));
-    here && !outgoing(snapshot, ordinal)
+    let here = |view: &ShardView| matches!(view.access, Access::Changeable | Access::Holding | Access::Failing);
+    snapshot.shards.get(&ordinal).is_some_and(here) && !outgoing(snapshot, ordinal)
 }
 
 /// Whether somebody else already lowered the scale below this shard.
