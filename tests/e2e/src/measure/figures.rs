@@ -13,6 +13,14 @@ pub(crate) struct Lived {
     pub(crate) until: Option<i64>,
 }
 
+impl Lived {
+    /// Whether it came in the window. Kubernetes cuts times to whole seconds: one of the second in which the window begins
+    /// may be from after it.
+    fn is_new(&self, window: Window) -> bool {
+        self.from > window.from - 1000
+    }
+}
+
 /// A scrape as the target saw it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scrape {
@@ -72,7 +80,7 @@ pub(crate) fn figures(window: Window, interval: i64, targets: &BTreeMap<String, 
         let empty = BTreeSet::new();
         let scrapes = seen.scrapes.get(target).unwrap_or(&empty);
         let scraped: Vec<i64> = scrapes.iter().map(|scrape| scrape.at).collect();
-        let new = lived.from > window.from;
+        let new = lived.is_new(window);
         if new && let Some(first) = scraped.iter().find(|at| **at >= lived.from) {
             let waited = first - lived.from;
             sum.slowest_first_scrape = Some(sum.slowest_first_scrape.map_or(waited, |slowest| slowest.max(waited)));
@@ -107,7 +115,7 @@ pub(crate) fn remarks(window: Window, interval: i64, targets: &BTreeMap<String, 
     for (target, lived) in targets {
         let Some(alive) = window.meet(Window { from: lived.from, until: lived.until.unwrap_or(i64::MAX) }) else { continue };
         let stored = times(seen.stored.get(target));
-        let queried = counted(alive, lived.from > window.from, &stored);
+        let queried = counted(alive, lived.is_new(window), &stored);
         for hole in holes(seen.visible.get(target).unwrap_or(&BTreeSet::new()), queried, interval) {
             let before = stored.iter().rfind(|at| **at <= hole).map(|at| hole - at);
             let after = stored.iter().find(|at| **at > hole).map(|at| at - hole);
@@ -137,6 +145,8 @@ mod tests {
     use super::*;
 
     const WINDOW: Window = Window { from: 1000, until: 2000 };
+    /// Before the second in which the window begins.
+    const EARLIER: i64 = -1000;
 
     fn one(
         stored: impl IntoIterator<Item = i64>,
@@ -166,7 +176,7 @@ mod tests {
         let scraped = every_100(950, 2000).map(|at| (at, "rep-0"));
         let stored = every_100(950, 1200).chain(every_100(1650, 2000));
         let seen = one(stored, scraped, every_100(1000, 2000));
-        let figures = figures(WINDOW, 100, &lived(0, None), &seen);
+        let figures = figures(WINDOW, 100, &lived(EARLIER, None), &seen);
         assert_eq!(figures, Figures { targets: 1, missing: 4, ..Figures::default() });
     }
 
@@ -175,26 +185,28 @@ mod tests {
         let seen = one(every_100(1350, 1600), every_100(1350, 1600).map(|at| (at, "rep-0")), every_100(1400, 1600));
         let new = figures(WINDOW, 100, &lived(1200, Some(1620)), &seen);
         assert_eq!(new, Figures { targets: 1, slowest_first_scrape: Some(150), ..Figures::default() });
+        let at_once = figures(WINDOW, 100, &lived(900, Some(1620)), &seen);
+        assert_eq!((at_once.missing, at_once.unscraped, at_once.visible), (0, 0, 0));
         let died_late = figures(WINDOW, 100, &lived(1200, Some(1900)), &seen);
         assert_eq!((died_late.missing, died_late.unscraped, died_late.visible), (3, 3, 3));
         let unread = Observations { read: BTreeMap::from([("a".to_owned(), 1650)]), ..seen.clone() };
         assert_eq!(figures(WINDOW, 100, &lived(1200, Some(1900)), &unread).unscraped, 0);
-        assert_eq!(figures(WINDOW, 100, &lived(0, Some(900)), &seen), Figures::default());
+        assert_eq!(figures(WINDOW, 100, &lived(EARLIER, Some(900)), &seen), Figures::default());
     }
 
     #[test]
     fn replicas_do_not_double_each_other() {
         let both = every_100(1000, 2000).map(|at| (at, "rep-0")).chain(every_100(1030, 2000).map(|at| (at, "rep-1")));
         let seen = one(every_100(1000, 2000), both.collect::<Vec<_>>(), every_100(1000, 2000));
-        assert_eq!(figures(WINDOW, 100, &lived(0, None), &seen).doubled, 0);
+        assert_eq!(figures(WINDOW, 100, &lived(EARLIER, None), &seen).doubled, 0);
         let same = every_100(1000, 2000).map(|at| (at, "rep-0")).chain(every_100(1230, 1440).map(|at| (at, "rep-0")));
         let seen = one(every_100(1000, 2000), same.collect::<Vec<_>>(), every_100(1000, 2000));
-        assert_eq!(figures(WINDOW, 100, &lived(0, None), &seen).doubled, 3);
+        assert_eq!(figures(WINDOW, 100, &lived(EARLIER, None), &seen).doubled, 3);
     }
 
     #[test]
     fn a_target_nobody_knows_is_missing_all_along() {
-        let figures = figures(WINDOW, 100, &lived(0, None), &Observations::default());
+        let figures = figures(WINDOW, 100, &lived(EARLIER, None), &Observations::default());
         assert_eq!((figures.missing, figures.unscraped, figures.visible), (9, 9, 11));
     }
 }
