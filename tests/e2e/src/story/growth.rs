@@ -98,8 +98,7 @@ pub(super) async fn claims_of_living_shards(stage: &mut Stage, before: &BTreeMap
 pub(super) async fn ten_times(stage: &mut Stage) -> anyhow::Result<()> {
     stage.generators(4).await?;
     stage.steady(4, 2, Duration::from_secs(300)).await?;
-    let namespace = stage.fixture.namespace;
-    let staying = stage.cluster.claims(namespace).await?;
+    let staying = stage.cluster.claims(stage.fixture.namespace).await?;
     let mut undone = vec![];
     let begin = now();
     let act = stage.begin("10 × 4 → 12 → 4 exporters").await?;
@@ -117,18 +116,12 @@ pub(super) async fn ten_times(stage: &mut Stage) -> anyhow::Result<()> {
             replace_one(stage).await?;
         }
     }
-    // Claims go after their pods.
-    tokio::time::sleep(Duration::from_secs(20)).await;
     stage.expect("no scaling was undone", format!("{undone:?}"), undone.is_empty());
     let scales = stage.collector.scales(begin);
     stage.expect("20 scalings at least", format!("{scales:?}"), scales.values().all(|scales| scales.len() > 20));
-    let claims = stage.cluster.claims(namespace).await?;
-    let kept = claims == staying;
-    stage.expect(
-        "the claims of the shards that stay are the same, and no other is left",
-        format!("{:?}", claims.keys().collect::<Vec<_>>()),
-        kept,
-    );
+    // The last exporter that was replaced may have asked for a shard more.
+    stage.steady(4, 2, Duration::from_secs(600)).await?;
+    claims_of_living_shards(stage, &staying).await?;
     let row = stage.end(act).await?;
     stage.expect_moves_only(&row);
     Ok(())
