@@ -329,7 +329,7 @@ fn discoverer(
 }
 
 /// Runs what `run` makes; makes it anew should it ever fall over something that nobody thought of. The groups stay meanwhile.
-async fn never_ending(run: impl Fn() -> BoxFuture<'static, ()>, feed: Arc<Feed>) {
+pub(crate) async fn never_ending(run: impl Fn() -> BoxFuture<'static, ()>, feed: Arc<Feed>) {
     while AssertUnwindSafe(run()).catch_unwind().await.is_err() {
         let section = feed.lock().name.clone();
         tracing::error!(section, "discovery broke down, it begins anew in {} s", RESTART.as_secs());
