@@ -18,11 +18,11 @@ pub(crate) struct Catalog {
     pub(crate) line: PrometheusLine,
     pub(crate) jobs: BTreeMap<Arc<str>, Arc<JobTargets>>,
     /// Every active target once; of equal ones in several jobs, that of the first job.
-    pub(crate) targets: BTreeMap<TargetHash, Arc<Target>>,
+    pub(crate) targets: Arc<BTreeMap<TargetHash, Arc<Target>>>,
 }
 
 /// One job's targets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JobTargets {
     pub(crate) config: Arc<ScrapeConfig>,
     groups: Vec<Arc<TargetGroup>>,
@@ -71,41 +71,36 @@ impl Catalog {
             let resolver = resolvers.entry(Arc::clone(name)).or_default();
             jobs.insert(Arc::clone(name), job_targets(before, config, found, (line, previous.line), resolver));
         }
+        // Most cycles come without news, and there may be very many targets.
+        let is_old =
+            |(name, job): (&Arc<str>, &Arc<JobTargets>)| previous.jobs.get(name).is_some_and(|old| Arc::ptr_eq(old, job));
+        if jobs.len() == previous.jobs.len() && jobs.iter().all(is_old) {
+            return Catalog { line, jobs, targets: Arc::clone(&previous.targets) };
+        }
         Catalog::of(line, jobs)
     }
 
     /// Adds targets that a shard holds and discovery has not delivered (yet). Only jobs whose discovery is
-    /// incomplete take any.
-    pub(crate) fn retaining(&self, held: impl IntoIterator<Item = Target>) -> Catalog {
+    /// incomplete take any; `None` where nothing is added.
+    pub(crate) fn retaining(&self, held: impl IntoIterator<Item = Target>) -> Option<Catalog> {
         let mut by_job: BTreeMap<Arc<str>, Vec<Arc<Target>>> = BTreeMap::new();
         for target in held {
             if !self.targets.contains_key(&target.hash) && self.jobs.get(&target.job).is_some_and(|job| !job.complete) {
                 by_job.entry(Arc::clone(&target.job)).or_default().push(Arc::new(target));
             }
         }
+        if by_job.is_empty() {
+            return None;
+        }
         let mut jobs = self.jobs.clone();
         for (name, targets) in by_job {
             if let Some(job) = jobs.get_mut(&name) {
-                let mut next = JobTargets {
-                    config: Arc::clone(&job.config),
-                    groups: job.groups.clone(),
-                    found: Arc::clone(&job.found),
-                    active: job.active.clone(),
-                    retained: job.retained + targets.len(),
-                    dropped: job.dropped.clone(),
-                    dropped_total: job.dropped_total,
-                    failed: job.failed.clone(),
-                    over_limit: job.over_limit,
-                    complete: job.complete,
-                    errors: job.errors.clone(),
-                    unsupported: job.unsupported.clone(),
-                    held: job.held.clone(),
-                };
-                next.active.extend(targets);
-                *job = Arc::new(next);
+                let job = Arc::make_mut(job);
+                job.retained += targets.len();
+                job.active.extend(targets);
             }
         }
-        Catalog::of(self.line, jobs)
+        Some(Catalog::of(self.line, jobs))
     }
 
     fn of(line: PrometheusLine, jobs: BTreeMap<Arc<str>, Arc<JobTargets>>) -> Catalog {
@@ -114,7 +109,7 @@ impl Catalog {
         for target in jobs.values().filter(|job| job.over_limit.is_none()).flat_map(|job| &job.active) {
             targets.entry(target.hash).or_insert_with(|| Arc::clone(target));
         }
-        Catalog { line, jobs, targets }
+        Catalog { line, jobs, targets: Arc::new(targets) }
     }
 
     /// Whether every job's discovery has delivered, failed, or cannot be had.
@@ -137,11 +132,14 @@ fn job_targets(
         && Arc::ptr_eq(&before.config, config)
         && same_groups(&before.groups, &found.groups)
         && before.complete == complete
-        && before.errors == found.errors
         && before.unsupported == found.unsupported
-        && before.held == found.held
     {
-        return Arc::clone(before);
+        if before.errors == found.errors && before.held == found.held {
+            return Arc::clone(before);
+        }
+        // A service that cannot be read is often complained of in other words each time.
+        let (errors, held) = (found.errors.clone(), found.held.clone());
+        return Arc::new(JobTargets { errors, held, ..JobTargets::clone(before) });
     }
     if before.is_none_or(|before| before.unsupported != found.unsupported) {
         for section in &found.unsupported {
@@ -249,7 +247,38 @@ mod tests {
         assert_eq!(restarted.jobs["j"].retained, 2);
         let after = next(&restarted, &discovered(&["b:1"], true, &[]));
         assert_eq!(addresses(&after), ["b:1"]);
-        assert_eq!(addresses(&after.retaining([held(&after)])), ["b:1"], "a complete job takes nothing from shards");
+        assert!(after.retaining([held(&after)]).is_none(), "a complete job takes nothing from shards");
+    }
+
+    #[test]
+    fn without_news_the_catalog_is_the_one_before() {
+        let config = config();
+        let found = discovered(&["a:1", "b:1"], true, &[]);
+        let mut resolvers = Resolvers::new();
+        let mut next = |before: &Catalog, found: &Discovered, line| Catalog::next(before, &config, found, line, &mut resolvers);
+        let first = next(&Catalog::default(), &found, PrometheusLine::V2);
+        let second = next(&first, &found, PrometheusLine::V2);
+        assert!(Arc::ptr_eq(&first.targets, &second.targets));
+        let third = next(&second, &found, PrometheusLine::V3);
+        assert!(!Arc::ptr_eq(&second.targets, &third.targets), "another line may make other targets");
+        assert_eq!(third.line, PrometheusLine::V3);
+        assert!(next(&third, &Discovered::default(), PrometheusLine::V3).retaining([]).is_none());
+    }
+
+    #[test]
+    fn other_errors_make_no_other_targets() {
+        let config = config();
+        let mut found = discovered(&["a:1"], false, &[]);
+        let next = |before: &Catalog, found: &Discovered| {
+            Catalog::next(before, &config, found, PrometheusLine::V2, &mut Resolvers::new())
+        };
+        let first = next(&Catalog::default(), &found);
+        let first = first.retaining([held(&first)]).unwrap();
+        found.jobs.get_mut("j").unwrap().errors.push("timed out after 10.1 s".to_owned());
+        let second = next(&first, &found);
+        assert_eq!(second.jobs["j"].errors, ["timed out after 10.1 s"]);
+        assert_eq!((addresses(&second), second.jobs["j"].retained), (vec!["a:1".to_owned(), "held:1".to_owned()], 1));
+        assert!(Arc::ptr_eq(&first.jobs["j"].active[0], &second.jobs["j"].active[0]), "resolved once more");
     }
 
     #[test]
@@ -260,7 +289,8 @@ mod tests {
         };
         let unsupported = &["kuma_sd_configs"];
         let first = next(&Catalog::default(), &discovered(&["a:1", "b:1"], true, unsupported));
-        let first = first.retaining([held(&first)]);
+        let first = first.retaining([held(&first)]).unwrap();
+        assert!(first.retaining([held(&first)]).is_none(), "it is there already");
         assert_eq!(addresses(&first), ["a:1", "b:1", "held:1"]);
         let after = next(&first, &discovered(&["b:1"], true, unsupported));
         assert_eq!(addresses(&after), ["b:1", "held:1"], "what only a shard knows of may come from the unsupported one");

@@ -101,8 +101,8 @@ impl Shared {
     }
 
     /// Replaces the catalog. Only the coordinator's own loop does.
-    pub(crate) fn update_catalog(&self, next: impl FnOnce(&Catalog) -> Catalog) -> Arc<Catalog> {
-        let catalog = Arc::new(next(&self.catalog.load()));
+    pub(crate) fn store_catalog(&self, catalog: Catalog) -> Arc<Catalog> {
+        let catalog = Arc::new(catalog);
         self.metrics.catalog(&catalog);
         self.catalog.store(Arc::clone(&catalog));
         catalog
@@ -113,7 +113,7 @@ impl Shared {
 pub struct Coordinator {
     listener: TcpListener,
     shared: Arc<Shared>,
-    manager: ShardManager,
+    pub(crate) manager: ShardManager,
     news: Arc<Notify>,
     candidate: Option<Candidate>,
 }
@@ -278,7 +278,7 @@ impl ControlLoop {
             self.apply_config(&config).await;
             let found = Arc::clone(&discovered.borrow_and_update());
             let resolvers = &mut self.resolvers;
-            self.shared.update_catalog(|previous| Catalog::next(previous, &config, &found, line, resolvers));
+            self.shared.store_catalog(Catalog::next(&self.shared.catalog.load(), &config, &found, line, resolvers));
 
             let pace = self.cycles.run(&config).await;
             self.adopt_line().await;

@@ -125,7 +125,10 @@ impl Cycles {
         let findings = memory.observe(replica, &self.http, &context, |hash| catalog.targets.contains_key(&hash)).await;
         self.take_stop_reasons(findings.stop_reasons, memory.settled, term);
         let held = findings.assigned.iter().flat_map(|list| held_targets(list, config));
-        let catalog = shared.update_catalog(|catalog| catalog.retaining(held));
+        let catalog = match catalog.retaining(held) {
+            Some(more) => shared.store_catalog(more),
+            None => catalog,
+        };
         let is_active = |hash: TargetHash| catalog.targets.contains_key(&hash);
         for (hash, status) in memory.shards.values().flat_map(|shard| &shard.targets).filter(|(hash, _)| is_active(**hash)) {
             self.sizes.learn(*hash, status);

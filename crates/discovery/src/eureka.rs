@@ -47,8 +47,13 @@ impl Mechanism for Eureka {
 
 fn targets(xml: &str) -> Result<Vec<Labels>, String> {
     let document = Document::parse(xml).map_err(|error| error.to_string())?;
+    let root = document.root_element();
+    // The page of a proxy may be XML, too, and would pass for a registry without applications.
+    if root.tag_name().name() != "applications" {
+        return Err(format!("it begins with <{}>, expected <applications>", root.tag_name().name()));
+    }
     let mut targets = Vec::new();
-    for application in children(document.root_element(), "application") {
+    for application in children(root, "application") {
         for instance in children(application, "instance") {
             targets.push(target(xml, text(application, "name"), instance)?);
         }
@@ -183,7 +188,13 @@ mod tests {
         assert_eq!((found[1].address(), found[1].get("instance")), ("[fd00::1]:80", None));
         assert_eq!(found[1].get("__meta_eureka_app_instance_country_id"), Some("0"));
         assert_eq!(found.len(), 2);
-        for bad in ["", "{}", "<applications>", "<a><application><instance><port>x</port></instance></application></a>"] {
+        for bad in [
+            "",
+            "{}",
+            "<applications>",
+            "<applications><application><instance><port>x</port></instance></application></applications>",
+            "<html><body>Sign in</body></html>",
+        ] {
             assert!(targets(bad).is_err(), "{bad}");
         }
         assert_eq!(targets("<applications/>").unwrap(), []);

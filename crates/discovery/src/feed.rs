@@ -86,7 +86,6 @@ impl Feed {
     pub(crate) fn replace_but(&self, kept: &BTreeSet<&str>, groups: impl IntoIterator<Item = TargetGroup>, complete: bool) {
         self.edit(|state| {
             let before = std::mem::take(&mut state.groups);
-            let of = targets(&before);
             for source in kept {
                 state.groups.extend(before.get_key_value(*source).map(|(source, group)| (source.clone(), Arc::clone(group))));
             }
@@ -96,7 +95,7 @@ impl Feed {
             }
             state.delivered |= complete;
             let read = Read::Full { confirm_after: state.confirm_after };
-            self.judge(state, &before, of, read);
+            self.judge(state, &before, &|_| targets(&before), read);
             !same(&before, &state.groups)
         });
     }
@@ -106,20 +105,27 @@ impl Feed {
     pub(crate) fn update_part(&self, changes: impl IntoIterator<Item = (String, Option<Arc<TargetGroup>>)>, complete: bool) {
         self.edit(|state| {
             let mut before = Groups::new();
-            let of = if self.max_loss.is_some() { targets(&state.groups) } else { 0 };
-            let mut changed = false;
+            let (mut changed, mut came) = (false, 0);
             for (source, group) in changes {
-                let old = match group.filter(|group| !group.targets.is_empty()) {
-                    Some(group) => state.groups.insert(source.clone(), group),
+                let group = group.filter(|group| !group.targets.is_empty());
+                if state.groups.get(&source) == group.as_ref() {
+                    continue;
+                }
+                changed = true;
+                let old = match group {
+                    Some(group) => {
+                        came += group.targets.len();
+                        state.groups.insert(source.clone(), group)
+                    }
                     None => state.groups.remove(&source),
                 };
-                changed = true;
                 if let Some(old) = old {
                     before.entry(source).or_insert(old);
                 }
             }
             state.delivered |= complete;
-            self.judge(state, &before, of, Read::Change);
+            let of = |now: &Groups| (targets(now) + targets(&before)).saturating_sub(came);
+            self.judge(state, &before, &of, Read::Change);
             changed
         });
     }
@@ -127,7 +133,7 @@ impl Feed {
     /// What is held is gone: everything was read anew and it is missing still.
     pub(crate) fn confirm(&self) {
         self.edit(|state| {
-            self.judge(state, &Groups::new(), 0, Read::Full { confirm_after: Duration::ZERO });
+            self.judge(state, &Groups::new(), &|_| 0, Read::Full { confirm_after: Duration::ZERO });
             false
         });
     }
@@ -157,11 +163,13 @@ impl Feed {
         lock(&self.state)
     }
 
-    /// `before` are those of the groups before the read that may have lost targets; all of them had `of` targets.
-    fn judge(&self, state: &mut FeedState, before: &Groups, of: usize, read: Read) {
+    /// `before` are those of the groups before the read that may have lost targets. `of` counts the targets of all groups
+    /// before the read, by those of now; that is not for nothing, and seldom needed.
+    fn judge(&self, state: &mut FeedState, before: &Groups, of: &dyn Fn(&Groups) -> usize, read: Read) {
         if self.max_loss.is_none() || state.held.is_none() && targets(before) < LEAST_LOST {
             return;
         }
+        let of = of(&state.groups);
         let found: HashSet<&str> =
             state.groups.values().flat_map(|group| &group.targets).map(|target| target.address()).collect();
         let is_found = |address: &str| found.contains(address);
@@ -293,6 +301,16 @@ mod tests {
         assert!(!feed.holds());
     }
 
+    #[tokio::test]
+    async fn a_change_is_measured_by_what_there_was() {
+        let feed = feed(10);
+        feed.replace([group("a", 0..20), group("b", 20..40), group("c", 40..50)]);
+        let change = |source: &str, group: Option<TargetGroup>| (source.to_owned(), group.map(Arc::new));
+        let (b, new) = (group("b", 20..25), group("new", 100..200));
+        feed.update_part([change("a", None), change("b", Some(b)), change("new", Some(new))], true);
+        assert_eq!((seen(&feed), feed.lock().held.as_ref().map(|held| held.of)), ((115, 35), Some(50)));
+    }
+
     #[test]
     fn without_a_limit_nothing_is_held() {
         let feed = Feed::new(Arc::default());
@@ -312,5 +330,19 @@ mod tests {
         assert!(told().await);
         feed.replace([group("a", 0..1)]);
         assert!(!told().await);
+        let change = |source: &str, group: Option<TargetGroup>| {
+            feed.update_part([(source.to_owned(), group.map(Arc::new))], true);
+        };
+        change("b", Some(group("b", 0..1)));
+        assert!(told().await);
+        let known = Arc::clone(&feed.lock().groups["b"]);
+        // As of a pod without an address, and of one of which nothing has changed that is shown.
+        change("c", None);
+        change("c", Some(group("c", 0..0)));
+        change("b", Some(group("b", 0..1)));
+        assert!(!told().await);
+        assert!(Arc::ptr_eq(&known, &feed.lock().groups["b"]));
+        change("b", None);
+        assert!(told().await);
     }
 }

@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    future::Future,
+    future::{self, Future},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use futures::{FutureExt, future::BoxFuture};
 use kvass_config::{OtherSdConfig, ScrapeConfig, SdConfig};
 use kvass_model::{PrometheusLine, TargetGroup};
 use kvass_service::FileWatcher;
@@ -38,6 +40,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// among a hundred thousand one changes all the time.
 const REST: u32 = 9;
 const LONGEST_REST: Duration = Duration::from_secs(1);
+/// Pause before a discoverer that broke down begins anew.
+const RESTART: Duration = Duration::from_secs(15);
 
 /// How discoverers reach others.
 #[derive(Clone, Debug)]
@@ -229,37 +233,20 @@ impl Shared {
 
     fn start(&self, section: &SdConfig) -> Arc<Discoverer> {
         let feed = Feed::with_max_loss(Arc::clone(&self.changed), self.options.max_loss);
-        let to = Arc::clone(&feed);
         let task = match section.clone() {
             SdConfig::Static(groups) => {
                 let groups = groups.into_iter().enumerate();
                 feed.replace(groups.map(|(index, group)| TargetGroup { source: index.to_string(), ..group }));
                 None
             }
-            SdConfig::File(config) => Some(Task::spawn(file::run(config, Arc::clone(&self.files), to))),
-            SdConfig::Http(config) => Some(Task::spawn(http::run(config, self.options.clone(), to))),
-            SdConfig::Kubernetes(config) => Some(Task::spawn(kubernetes::run(*config, Arc::clone(&self.kubernetes), to))),
-            SdConfig::Dns(config) => Some(Task::spawn(dns::run(config, self.options.dns.clone(), to))),
-            SdConfig::Consul(config) => Some(Task::spawn(consul::run(config, self.options.clone(), to))),
-            SdConfig::Docker(config) => Some(Task::spawn(docker::run(config, self.options.clone(), to))),
-            SdConfig::DockerSwarm(config) => Some(Task::spawn(docker::run_swarm(config, self.options.clone(), to))),
-            SdConfig::Nomad(config) => Some(Task::spawn(nomad::run(config, self.options.clone(), to))),
-            SdConfig::Eureka(config) => Some(Task::spawn(eureka::run(config, self.options.clone(), to))),
-            SdConfig::Marathon(config) => Some(Task::spawn(marathon::run(config, self.options.clone(), to))),
-            SdConfig::PuppetDb(config) => Some(Task::spawn(puppetdb::run(config, self.options.clone(), to))),
-            SdConfig::DigitalOcean(config) => Some(Task::spawn(clouds::run_digitalocean(config, self.options.clone(), to))),
-            SdConfig::Hetzner(config) => Some(Task::spawn(clouds::run_hetzner(config, self.options.clone(), to))),
-            SdConfig::Linode(config) => Some(Task::spawn(clouds::run_linode(config, self.options.clone(), to))),
-            SdConfig::Vultr(config) => Some(Task::spawn(clouds::run_vultr(config, self.options.clone(), to))),
-            SdConfig::Scaleway(config) => Some(Task::spawn(clouds::run_scaleway(config, self.options.clone(), to))),
-            SdConfig::Aws(config) => Some(Task::spawn(clouds::run_aws(config, self.options.clone(), to))),
-            SdConfig::Gce(config) => Some(Task::spawn(clouds::run_gce(config, self.options.clone(), to))),
-            SdConfig::Azure(config) => Some(Task::spawn(clouds::run_azure(config, self.options.clone(), to))),
-            SdConfig::OpenStack(config) => Some(Task::spawn(clouds::run_openstack(config, self.options.clone(), to))),
-            SdConfig::OvhCloud(config) => Some(Task::spawn(clouds::run_ovhcloud(config, self.options.clone(), to))),
-            SdConfig::Ionos(config) => Some(Task::spawn(clouds::run_ionos(config, self.options.clone(), to))),
             // The delegate serves all of them together.
             SdConfig::Other(_) => None,
+            section => {
+                let to = Arc::clone(&feed);
+                let (options, files, kubernetes) = (self.options.clone(), Arc::clone(&self.files), Arc::clone(&self.kubernetes));
+                let run = move || discoverer(section.clone(), options.clone(), &files, &kubernetes, Arc::clone(&to));
+                Some(Task::spawn(never_ending(run, Arc::clone(&feed))))
+            }
         };
         Arc::new(Discoverer { section: section.clone(), feed, _task: task })
     }
@@ -305,6 +292,52 @@ impl Job {
     }
 }
 
+/// What discovers the groups of a section and puts them into `to`, for ever.
+fn discoverer(
+    section: SdConfig,
+    options: DiscoveryOptions,
+    files: &Arc<FileWatcher>,
+    kubernetes: &Arc<WatchPool>,
+    to: Arc<Feed>,
+) -> BoxFuture<'static, ()> {
+    match section {
+        // Known at once, or served by the delegate.
+        SdConfig::Static(_) | SdConfig::Other(_) => future::ready(()).boxed(),
+        SdConfig::File(config) => file::run(config, Arc::clone(files), to).boxed(),
+        SdConfig::Http(config) => http::run(config, options, to).boxed(),
+        SdConfig::Kubernetes(config) => kubernetes::run(*config, Arc::clone(kubernetes), to).boxed(),
+        SdConfig::Dns(config) => dns::run(config, options.dns, to).boxed(),
+        SdConfig::Consul(config) => consul::run(config, options, to).boxed(),
+        SdConfig::Docker(config) => docker::run(config, options, to).boxed(),
+        SdConfig::DockerSwarm(config) => docker::run_swarm(config, options, to).boxed(),
+        SdConfig::Nomad(config) => nomad::run(config, options, to).boxed(),
+        SdConfig::Eureka(config) => eureka::run(config, options, to).boxed(),
+        SdConfig::Marathon(config) => marathon::run(config, options, to).boxed(),
+        SdConfig::PuppetDb(config) => puppetdb::run(config, options, to).boxed(),
+        SdConfig::DigitalOcean(config) => clouds::run_digitalocean(config, options, to).boxed(),
+        SdConfig::Hetzner(config) => clouds::run_hetzner(config, options, to).boxed(),
+        SdConfig::Linode(config) => clouds::run_linode(config, options, to).boxed(),
+        SdConfig::Vultr(config) => clouds::run_vultr(config, options, to).boxed(),
+        SdConfig::Scaleway(config) => clouds::run_scaleway(config, options, to).boxed(),
+        SdConfig::Aws(config) => clouds::run_aws(config, options, to).boxed(),
+        SdConfig::Gce(config) => clouds::run_gce(config, options, to).boxed(),
+        SdConfig::Azure(config) => clouds::run_azure(config, options, to).boxed(),
+        SdConfig::OpenStack(config) => clouds::run_openstack(config, options, to).boxed(),
+        SdConfig::OvhCloud(config) => clouds::run_ovhcloud(config, options, to).boxed(),
+        SdConfig::Ionos(config) => clouds::run_ionos(config, options, to).boxed(),
+    }
+}
+
+/// Runs what `run` makes; makes it anew should it ever fall over something that nobody thought of. The groups stay meanwhile.
+pub(crate) async fn never_ending(run: impl Fn() -> BoxFuture<'static, ()>, feed: Arc<Feed>) {
+    while AssertUnwindSafe(run()).catch_unwind().await.is_err() {
+        let section = feed.lock().name.clone();
+        tracing::error!(section, "discovery broke down, it begins anew in {} s", RESTART.as_secs());
+        feed.set_errors(vec![format!("{section}: discovery broke down, which is a mistake in kvass; it begins anew")]);
+        tokio::time::sleep(RESTART).await;
+    }
+}
+
 async fn publish_changes(shared: Arc<Shared>) {
     loop {
         shared.changed.notified().await;
@@ -333,5 +366,49 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kvass_model::Labels;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    #[allow(clippy::panic)]
+    async fn a_discoverer_that_breaks_down_begins_anew_and_loses_nothing() {
+        let feed = Feed::new(Arc::default());
+        feed.set_name("x_sd_configs");
+        let (to, lives) = (Arc::clone(&feed), Arc::new(AtomicUsize::new(0)));
+        let group = |source: &str| TargetGroup {
+            source: source.to_owned(),
+            targets: vec![Labels::from([("__address__", "a:1")])],
+            labels: Labels::default(),
+        };
+        let run = move || {
+            let (to, life) = (Arc::clone(&to), lives.fetch_add(1, Ordering::SeqCst));
+            async move {
+                to.set_errors(Vec::new());
+                to.replace([group(&life.to_string())]);
+                if life == 0 {
+                    panic!("nobody thought of this");
+                }
+                future::pending().await
+            }
+            .boxed()
+        };
+        let _task = Task::spawn(never_ending(run, Arc::clone(&feed)));
+        let seen = || {
+            let state = feed.lock();
+            (state.groups.keys().cloned().collect::<Vec<_>>(), state.errors.clone())
+        };
+        tokio::time::sleep(RESTART / 2).await;
+        let broken = "x_sd_configs: discovery broke down, which is a mistake in kvass; it begins anew";
+        assert_eq!(seen(), (vec!["0".to_owned()], vec![broken.to_owned()]));
+        tokio::time::sleep(RESTART).await;
+        assert_eq!(seen(), (vec!["1".to_owned()], Vec::new()));
     }
 }

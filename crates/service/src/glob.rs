@@ -9,18 +9,49 @@ use std::{
 /// The existing paths that match `pattern`, in lexical order per directory. Directories that cannot be
 /// read match nothing, as in Go; a malformed pattern is an error.
 pub fn glob(pattern: &str) -> io::Result<Vec<PathBuf>> {
+    glob_with_problem(pattern).map(|(paths, _)| paths)
+}
+
+/// As [`glob`], and what kept a directory from being read that is there and not forbidden: nobody knows what it holds.
+pub fn glob_with_problem(pattern: &str) -> io::Result<(Vec<PathBuf>, Option<io::Error>)> {
+    let mut problem = None;
+    let paths = expand(pattern, &mut |error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::PermissionDenied => {}
+        _ => problem = Some(error),
+    })?;
+    Ok((paths, problem))
+}
+
+/// `unreadable` hears why something could not be looked into.
+fn expand(pattern: &str, unreadable: &mut dyn FnMut(io::Error)) -> io::Result<Vec<PathBuf>> {
     if !has_meta(pattern) {
-        return Ok(if fs::symlink_metadata(pattern).is_ok() { vec![PathBuf::from(pattern)] } else { Vec::new() });
+        return Ok(match fs::symlink_metadata(pattern) {
+            Ok(_) => vec![PathBuf::from(pattern)],
+            Err(error) => {
+                unreadable(error);
+                Vec::new()
+            }
+        });
     }
     // Finds out whether the pattern is well-formed, even where no directory entry would be tried.
     matches(pattern, "")?;
     let (directory, file) = pattern.rsplit_once('/').map_or(("", pattern), |(d, f)| (if d.is_empty() { "/" } else { d }, f));
-    let directories = if has_meta(directory) { glob(directory)? } else { vec![PathBuf::from(directory)] };
+    let directories = if has_meta(directory) { expand(directory, unreadable)? } else { vec![PathBuf::from(directory)] };
     let mut found = Vec::new();
     for directory in directories {
         let listed = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
-        let Ok(entries) = fs::read_dir(listed) else { continue };
-        let mut names: Vec<String> = entries.filter_map(|e| e.ok()?.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = Vec::new();
+        match fs::read_dir(listed) {
+            Ok(entries) => {
+                for entry in entries {
+                    match entry {
+                        Ok(entry) => names.extend(entry.file_name().into_string()),
+                        Err(error) => unreadable(error),
+                    }
+                }
+            }
+            Err(error) => unreadable(error),
+        }
         names.sort();
         for name in names {
             if matches(file, &name)? {
@@ -152,5 +183,24 @@ mod tests {
         for bad in ["[", "[]", "[a", "a\\", "[-a]", "x*["] {
             assert!(matches(bad, "x").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_not_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        // Even root cannot follow it.
+        let ring = dir.path().join("ring");
+        std::os::unix::fs::symlink(&ring, &ring).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        for (pattern, known) in [("ring/*", false), ("ring/a", false), ("none/*", true), ("file/*", true), ("[n]*/a", true)] {
+            let pattern = dir.path().join(pattern).display().to_string();
+            let (paths, problem) = glob_with_problem(&pattern).unwrap();
+            assert_eq!((paths, problem.is_none()), (Vec::new(), known), "{pattern}");
+        }
+        // The others are found nevertheless.
+        fs::create_dir(dir.path().join("s")).unwrap();
+        fs::write(dir.path().join("s/a"), "").unwrap();
+        let (paths, problem) = glob_with_problem(&dir.path().join("*/*").display().to_string()).unwrap();
+        assert_eq!((paths, problem.is_some()), (vec![dir.path().join("s/a")], true));
     }
 }

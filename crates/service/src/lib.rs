@@ -17,5 +17,5 @@ mod write_file;
 pub use build_info::BuildInfo;
 pub use config_file::{ConfigFile, LoadError, ReloadState};
 pub use file_watcher::FileWatcher;
-pub use glob::glob;
+pub use glob::{glob, glob_with_problem};
 pub use write_file::write_atomically;

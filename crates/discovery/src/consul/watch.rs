@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use kvass_config::ConsulSdConfig;
 use kvass_model::TargetGroup;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     feed::{Feed, lock},
-    manager::{DiscoveryOptions, Task},
+    manager::{DiscoveryOptions, Task, never_ending},
     refresh::RefreshError,
 };
 
@@ -103,7 +104,11 @@ impl Watches {
 
     fn spawn(self: &Arc<Self>, service: String) -> Task {
         let watches = Arc::clone(self);
-        Task::spawn(async move { watches.watch_service(&service).await })
+        let run = move || {
+            let (watches, service) = (Arc::clone(&watches), service.clone());
+            async move { watches.watch_service(&service).await }.boxed()
+        };
+        Task::spawn(never_ending(run, Arc::clone(&self.board.feed)))
     }
 
     async fn watch_service(&self, service: &str) {

@@ -97,13 +97,32 @@ async fn run(options: DelegateOptions, discovery: DiscoveryOptions, mut wanted: 
                 Err(error) => session::show(&sections, &|_| format!("the delegate cannot be asked: {error}")),
             }
         }
-        if let Some(session) = &mut session {
-            session.round(&sections).await;
-        }
+        let was_read = match &mut session {
+            Some(session) => session.round(&sections).await,
+            None => false,
+        };
         let rhythm = if sections.is_empty() { IDLE_POLL } else { POLL };
         tokio::select! {
-            () = sleep(rhythm.max(started.elapsed() * SHARE)) => {}
+            () = sleep(rhythm.max(rest(started.elapsed(), was_read))) => {}
             changed = wanted.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// What a poll asks for at least before the next one. One that waited in vain has cost little.
+fn rest(took: Duration, was_read: bool) -> Duration {
+    let rest = took * SHARE;
+    if was_read { rest } else { rest.min(IDLE_POLL) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delegate_that_hangs_is_asked_again_soon() {
+        assert_eq!(rest(Duration::from_secs(20), true), Duration::from_secs(200));
+        assert_eq!(rest(TIMEOUT, false), IDLE_POLL);
+        assert_eq!(rest(Duration::from_millis(1), false), Duration::from_millis(10));
     }
 }

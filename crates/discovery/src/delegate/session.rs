@@ -96,8 +96,9 @@ impl Session {
         }
     }
 
-    /// Asks once, and brings the delegate and the groups in line with what was learnt.
-    pub(super) async fn round(&mut self, sections: &Sections) {
+    /// Asks once, and brings the delegate and the groups in line with what was learnt. Tells whether the delegate could be
+    /// read.
+    pub(super) async fn round(&mut self, sections: &Sections) -> bool {
         self.memories.retain(|digest, _| sections.contains_key(digest));
         self.refused.retain(|digest, _| sections.contains_key(digest));
         let problem = match self.look(sections).await {
@@ -122,6 +123,7 @@ impl Session {
                 Some(problem)
             }
         };
+        let was_read = problem.is_none();
         if self.logged != problem {
             match &problem {
                 Some(problem) => tracing::warn!(%problem, "delegated discovery fails, the previous targets stay"),
@@ -129,6 +131,7 @@ impl Session {
             }
             self.logged = problem;
         }
+        was_read
     }
 
     async fn look(&mut self, sections: &Sections) -> Result<(), SessionError> {

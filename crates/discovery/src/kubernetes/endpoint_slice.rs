@@ -11,11 +11,12 @@ use super::{
     around::Look,
     dependents::Kind,
     joined_pods::{JoinedPods, TargetRef},
-    labels::{MetaLabels, join_host_port, metadata, sanitised},
+    labels::{MetaLabels, metadata},
     pool::{Registry, WatchPool},
     runner::Role,
     watch::{Watched, namespaced},
 };
+use crate::text::{host_port, sanitised};
 
 /// Names the service that a slice is of.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -136,7 +137,7 @@ fn target(address: &str, endpoint: &Endpoint, port: &Port, pods: &mut JoinedPods
     let number = port.port.map(|port| port.to_string());
     let truth = |condition: Option<bool>| condition.map(|holds| if holds { "true" } else { "false" });
     let mut target = MetaLabels::new();
-    target.set_address(&port.port.map_or_else(|| address.to_owned(), |port| join_host_port(address, port)));
+    target.set_address(&port.port.map_or_else(|| address.to_owned(), |port| host_port(address, port)));
     target.set_known([
         ("endpointslice_port", number.as_deref()),
         ("endpointslice_port_name", port.name.as_deref()),

@@ -11,11 +11,12 @@ use super::{
     around::Look,
     dependents::Kind,
     joined_pods::{JoinedPods, TargetRef},
-    labels::{MetaLabels, join_host_port, metadata},
+    labels::{MetaLabels, metadata},
     pool::{Registry, WatchPool},
     runner::Role,
     watch::{Watched, namespaced},
 };
+use crate::text::host_port;
 
 /// The parts of an endpoints object that targets are made of.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
@@ -109,7 +110,7 @@ impl Role for Endpoints {
 fn target(address: &Address, port: &Port, ready: &str, pods: &mut JoinedPods<'_>, look: &Look<'_>) -> Labels {
     let reference = address.target_ref.as_ref();
     let mut target = MetaLabels::new();
-    target.set_address(&join_host_port(&address.ip, port.port));
+    target.set_address(&host_port(&address.ip, port.port));
     target.set_known([
         ("endpoint_port_name", port.name.as_deref()),
         ("endpoint_port_protocol", port.protocol.as_deref()),

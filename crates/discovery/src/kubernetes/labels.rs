@@ -7,6 +7,8 @@ use kube::api::ObjectMeta;
 use kvass_model::{ADDRESS_LABEL, INSTANCE_LABEL, Labels, LabelsBuilder, TargetGroup};
 use serde::{Deserialize, Deserializer};
 
+use crate::text::sanitised;
+
 /// Begins the name of every label that a Kubernetes discovery makes.
 const PREFIX: &str = "__meta_kubernetes_";
 
@@ -127,16 +129,6 @@ pub(crate) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Obj
     let Parts { name, namespace, uid, resource_version, labels, annotations, owner_references } =
         Parts::deserialize(deserializer)?;
     Ok(ObjectMeta { name, namespace, uid, resource_version, labels, annotations, owner_references, ..ObjectMeta::default() })
-}
-
-/// The text with every character that a label name cannot hold replaced by an underscore.
-pub(crate) fn sanitised(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
-/// Go's `net.JoinHostPort`: what holds a colon gets brackets.
-pub(crate) fn join_host_port(host: &str, port: i32) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// `<namespace>/<name>`, or the name of an object without namespace.

@@ -10,11 +10,12 @@ use serde::Deserialize;
 use super::{
     around::Look,
     dependents::Kind,
-    labels::{MetaLabels, join_host_port, key, metadata, sanitised, without},
+    labels::{MetaLabels, key, metadata, without},
     pool::{Registry, WatchPool},
     runner::Role,
     watch::Watched,
 };
+use crate::text::{host_port, sanitised};
 
 /// Types of addresses, the preferred one first.
 const ADDRESS_TYPES: [&str; 6] = ["InternalIP", "InternalDNS", "ExternalIP", "ExternalDNS", "LegacyHostIP", "Hostname"];
@@ -132,7 +133,7 @@ impl Node {
         for address in self.status.addresses.iter().flatten().rev() {
             target.set(&format!("node_address_{}", sanitised(&address.kind)), &address.address);
         }
-        target.set_address(&join_host_port(&preferred.address, self.status.daemon_endpoints.kubelet_endpoint.port));
+        target.set_address(&host_port(&preferred.address, self.status.daemon_endpoints.kubelet_endpoint.port));
         target.set_instance(self.metadata.name.as_deref().unwrap_or_default());
         Some(target.build())
     }

@@ -10,12 +10,13 @@ use serde::Deserialize;
 use super::{
     around::Look,
     dependents::Kind,
-    labels::{MetaLabels, extended, join_host_port, key, metadata},
+    labels::{MetaLabels, extended, key, metadata},
     owner::Controller,
     pool::{Registry, WatchPool},
     runner::Role,
     watch::{Watched, namespaced},
 };
+use crate::text::host_port;
 
 /// The parts of a pod that targets are made of; a whole one costs ten times the memory.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
@@ -184,7 +185,7 @@ impl Pod {
                 match container.ports.as_deref() {
                     None | Some([]) => targets.push(target(ip, None)),
                     Some(ports) => {
-                        targets.extend(ports.iter().map(|port| target(&join_host_port(ip, port.container_port), Some(port))));
+                        targets.extend(ports.iter().map(|port| target(&host_port(ip, port.container_port), Some(port))));
                     }
                 }
             }

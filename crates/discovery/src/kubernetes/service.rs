@@ -10,11 +10,12 @@ use serde::Deserialize;
 use super::{
     around::Look,
     dependents::Kind,
-    labels::{MetaLabels, extended, join_host_port, key, metadata},
+    labels::{MetaLabels, extended, key, metadata},
     pool::{Registry, WatchPool},
     runner::Role,
     watch::{Watched, namespaced},
 };
+use crate::text::host_port;
 
 /// The parts of a service that targets are made of.
 #[derive(Clone, Debug, Deserialize, kube::Resource)]
@@ -141,7 +142,7 @@ impl Service {
         let host = format!("{}.{namespace}.svc", metadata.name.as_deref().unwrap_or_default());
         let target = |port: &Port| {
             let mut target = MetaLabels::new();
-            target.set_address(&join_host_port(&host, port.port));
+            target.set_address(&host_port(&host, port.port));
             target.set_known([
                 ("service_port_name", port.name.as_deref()),
                 ("service_port_number", Some(port.port.to_string().as_str())),

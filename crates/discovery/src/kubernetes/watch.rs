@@ -7,9 +7,9 @@
 //! pause, repeats failing lists at a constant rate, does not fall back where streams are refused, and cannot resume a watch
 //! with a new client.
 
-use std::{collections::HashMap, convert::Infallible, fmt::Debug, pin::pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, fmt::Debug, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
@@ -92,6 +92,8 @@ enum WatchError {
     NoStream,
     #[error("the watch ended before all objects were there")]
     Cut,
+    #[error("the watch broke down, which is a mistake in kvass")]
+    BrokeDown,
 }
 
 impl WatchError {
@@ -99,8 +101,18 @@ impl WatchError {
     fn is_too_much(&self) -> bool {
         match self {
             WatchError::Timeout(_) => true,
-            WatchError::Api(kube::Error::Api(status)) => matches!(status.code, 413 | 504),
-            WatchError::Access(_) | WatchError::Api(_) | WatchError::NoVersion | WatchError::NoStream | WatchError::Cut => false,
+            WatchError::Api(kube::Error::Api(status)) => matches!(status.code, 413 | 504) && !self.is_ahead(),
+            _ => false,
+        }
+    }
+
+    /// Whether the server does not know yet, or any more, what we have seen: it lags behind, or was set back.
+    fn is_ahead(&self) -> bool {
+        match self {
+            WatchError::Api(kube::Error::Api(status)) => {
+                status.code == 410 || status.code == 504 && status.message.contains("Too large resource version")
+            }
+            _ => false,
         }
     }
 
@@ -109,9 +121,7 @@ impl WatchError {
         match self {
             WatchError::NoStream => true,
             WatchError::Api(kube::Error::Api(status)) => matches!(status.code, 400 | 404..=406 | 415 | 422),
-            WatchError::Access(_) | WatchError::Api(_) | WatchError::Timeout(_) | WatchError::NoVersion | WatchError::Cut => {
-                false
-            }
+            _ => false,
         }
     }
 }
@@ -149,6 +159,8 @@ pub(crate) struct Follower<K: Watched> {
     from_database: bool,
     /// Where the watch is to be resumed; `None` means list first.
     version: Option<String>,
+    /// The newest version that was heard of. No server of several, of which one may lag behind, is believed an older state.
+    seen: Option<String>,
     backoff: Backoff,
     failures: u32,
     listing: Listing,
@@ -165,19 +177,25 @@ impl<K: Watched> Follower<K> {
     /// Nothing is asked for before [`run`](Self::run). `anew` has everything listed once more.
     pub(crate) fn new(scope: Scope, client_options: ClientOptions, store: Arc<Store<K::Entry>>, anew: Arc<Notify>) -> Self {
         let (backoff, from_database) = (Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), false);
-        let (version, listing) = (None, Listing::Stream);
-        Follower { scope, client_options, store, anew, from_database, version, backoff, failures: 0, listing }
+        let (version, seen, listing) = (None, None, Listing::Stream);
+        Follower { scope, client_options, store, anew, from_database, version, seen, backoff, failures: 0, listing }
     }
 
     /// Follows the server for ever.
     pub(crate) async fn run(mut self) {
         let kind = K::plural(&());
         loop {
-            let Err(error) = self.follow().await;
+            let error = match AssertUnwindSafe(self.follow()).catch_unwind().await {
+                Ok(Err(error)) => error,
+                Err(_) => WatchError::BrokeDown,
+            };
             let text = describe(&error);
             tracing::warn!(%kind, namespace = self.scope.namespace, error = text, "kubernetes watch failed, known objects stay");
             let within = self.scope.namespace.as_ref().map(|n| format!(" in namespace {n}")).unwrap_or_default();
             self.store.set_error(Some(format!("kubernetes_sd_configs: {kind}{within}: {text}")));
+            if error.is_ahead() {
+                self.ask_database();
+            }
             self.failures += 1;
             if self.failures.is_multiple_of(RESUMES) {
                 self.version = None;
@@ -198,7 +216,7 @@ impl<K: Watched> Follower<K> {
             let started = Instant::now();
             let end = match (self.version.clone(), self.listing) {
                 (Some(version), _) => self.watch(&api, &version, false).await?,
-                (None, Listing::Stream) if !self.from_database => match self.watch(&api, ANY_VERSION, true).await {
+                (None, Listing::Stream) if !self.from_database => match self.watch(&api, &self.oldest(), true).await {
                     Err(error) if self.version.is_none() && error.is_without_streams() => {
                         self.listing = Listing::AtOnce;
                         continue;
@@ -213,7 +231,9 @@ impl<K: Watched> Follower<K> {
             match end {
                 WatchEnd::Closed => sleep_until(started + WATCH_SPACING).await,
                 WatchEnd::Expired => {
-                    self.version = None;
+                    if self.version.take().is_none() {
+                        self.ask_database();
+                    }
                     sleep(self.backoff.next()).await;
                 }
                 WatchEnd::Anew => {
@@ -235,13 +255,14 @@ impl<K: Watched> Follower<K> {
         let (objects, version) = listed?;
         let version = version.filter(|version| !version.is_empty()).ok_or(WatchError::NoVersion)?;
         self.store.replace(objects);
+        self.seen = Some(version.clone());
         self.version = Some(version);
         self.from_database = false;
         Ok(())
     }
 
     async fn list_at_once(&self, api: &Api<K>) -> Result<Listed<K>, WatchError> {
-        let version = Some(ANY_VERSION.to_owned());
+        let version = Some(self.oldest());
         let params = ListParams { resource_version: version, version_match: Some(VersionMatch::NotOlderThan), ..self.params() };
         let list = self.page(api, &params).await?;
         Ok((list.items.iter().map(kept).collect(), list.metadata.resource_version))
@@ -262,6 +283,17 @@ impl<K: Watched> Follower<K> {
 
     async fn page(&self, api: &Api<K>, params: &ListParams) -> Result<ObjectList<K>, WatchError> {
         Ok(timeout(LIST_LIMIT, api.list(params)).await.map_err(|_| WatchError::Timeout(LIST_LIMIT))??)
+    }
+
+    /// The oldest version that is of use.
+    fn oldest(&self) -> String {
+        self.seen.clone().unwrap_or_else(|| ANY_VERSION.to_owned())
+    }
+
+    /// The next list comes from where the truth is, whatever was seen.
+    fn ask_database(&mut self) {
+        self.seen = None;
+        self.from_database = true;
     }
 
     fn params(&self) -> ListParams {
@@ -346,6 +378,7 @@ impl<K: Watched> Follower<K> {
     /// An event was heard.
     fn advance(&mut self, version: Option<String>) {
         if version.is_some() {
+            self.seen.clone_from(&version);
             self.version = version;
         }
         self.healthy();
@@ -385,4 +418,88 @@ fn describe(error: &WatchError) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::{Json, Router, extract::RawQuery, http::StatusCode, response::IntoResponse};
+    use k8s_openapi::api::core::v1;
+    use kube::api::ObjectMeta;
+    use kvass_config::{Config, LoadContext, SdConfig};
+    use kvass_model::PrometheusLine;
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::{super::access::Access, *};
+
+    /// A pod at which we fall over if it is called so.
+    #[derive(Clone, Debug, Deserialize, kube::Resource)]
+    #[resource(inherit = v1::Pod)]
+    struct Fragile {
+        metadata: ObjectMeta,
+    }
+
+    impl Watched for Fragile {
+        type Entry = ();
+
+        fn api(client: Client, namespace: Option<&str>) -> Api<Self> {
+            namespaced(client, namespace)
+        }
+
+        fn registry(_pool: &WatchPool) -> &Registry<Self> {
+            unreachable!("nobody subscribes")
+        }
+
+        #[allow(clippy::panic)]
+        fn entry(&self) {
+            assert_ne!(self.metadata.name.as_deref(), Some("bad"));
+        }
+    }
+
+    fn access(server: &str) -> Access {
+        let text = format!("scrape_configs: [{{job_name: j, kubernetes_sd_configs: [{{role: pod, api_server: '{server}'}}]}}]");
+        let context =
+            LoadContext { path: "p.yml".into(), line: PrometheusLine::V3, env: &|_| None, read_glob: &|_| Ok(Vec::new()) };
+        match &Config::parse(&text, &context).unwrap().jobs()[0].service_discovery[0] {
+            SdConfig::Kubernetes(config) => Access::of(config),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_breaks_down_says_so_and_goes_on() {
+        let bad = Arc::new(AtomicBool::new(true));
+        let is_bad = Arc::clone(&bad);
+        let answer = async move |RawQuery(query): RawQuery| {
+            if query.unwrap_or_default().contains("watch=true") {
+                let status = json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "Invalid", "code": 422});
+                return (StatusCode::UNPROCESSABLE_ENTITY, Json(status)).into_response();
+            }
+            let name = if is_bad.load(Ordering::SeqCst) { "bad" } else { "good" };
+            let items = [json!({"metadata": {"namespace": "n", "name": name}})];
+            Json(json!({"metadata": {"resourceVersion": "1"}, "items": items})).into_response()
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let access = access(&format!("http://{}", listener.local_addr().unwrap()));
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        let store = Arc::new(Store::default());
+        let scope = Scope { access, namespace: None, label_selector: String::new(), field_selector: String::new() };
+        let follower = Follower::<Fragile>::new(scope, ClientOptions::default(), Arc::clone(&store), Arc::default());
+        let _task = crate::manager::Task::spawn(follower.run());
+        let until = async |holds: &dyn Fn() -> bool| {
+            for _ in 0..1000 {
+                if holds() {
+                    return;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+            unreachable!("{:?} {:?}", store.error(), store.keys());
+        };
+        until(&|| store.error().is_some_and(|error| error.ends_with("broke down, which is a mistake in kvass"))).await;
+        assert!(!store.synced());
+        bad.store(false, Ordering::SeqCst);
+        until(&|| store.keys() == ["n/good"]).await;
+    }
 }

@@ -111,6 +111,18 @@ impl ApiServer {
         });
     }
 
+    /// Has its database put back to when there was but one object of that kind.
+    pub(crate) fn set_back(&self, kind: &'static str) {
+        self.edit(|state| {
+            let objects = state.objects.get_mut(kind).unwrap();
+            let first = objects.pop_first().unwrap();
+            *objects = [first].into();
+            (state.version, state.oldest) = (1, 1);
+            state.history.clear();
+            state.generation += 1;
+        });
+    }
+
     /// Ends all watches and answers 503, or serves again.
     pub(crate) fn set_down(&self, down: bool) {
         self.edit(|state| {
@@ -195,6 +207,10 @@ async fn serve(State(server): State<ApiServer>, uri: Uri, headers: HeaderMap) ->
     let query = |name: &str| {
         uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
     };
+    let at_least = query("resourceVersion").and_then(|version| version.parse::<usize>().ok()).unwrap_or_default();
+    if query("resourceVersionMatch").is_some() && at_least > state.version {
+        return status(StatusCode::GATEWAY_TIMEOUT, "Timeout: Too large resource version");
+    }
     if query("watch").as_deref() == Some("true") {
         let mut from: usize = query("resourceVersion").unwrap().parse().unwrap();
         let (generation, streams) = (state.generation, state.streams);
@@ -257,7 +273,7 @@ fn watch_response(
                     if state.generation != generation {
                         return None;
                     }
-                    if from < state.oldest {
+                    if from < state.oldest || from > state.version && from != usize::MAX {
                         let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
                         Some((format!("{}\n", json!({"type": "ERROR", "object": expired})), usize::MAX))
                     } else {

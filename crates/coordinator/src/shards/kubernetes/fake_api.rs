@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::{StatefulSets, wish::NOTE};
 use crate::{
+    Coordinator, Options, ShardOptions,
     options::KubernetesShards,
-    shards::{Announcement, Listing, Repeat, Replica},
+    shards::{Announcement, Listing, Repeat, Replica, ShardManager},
 };
 
 #[derive(Default)]
@@ -518,4 +519,84 @@ async fn without_permission_there_are_no_events_and_no_attempts() {
         assert!(events(&api, 0).await.is_empty());
     }
     assert_eq!(api.lock().unwrap().reviews, 1);
+}
+
+/// A coordinator that discovers from a file and doubts every loss.
+fn doubting(dir: &std::path::Path) -> Options {
+    let second = std::time::Duration::from_secs(1);
+    std::fs::write(dir.join("shards.yml"), "replicas: []").unwrap();
+    Options {
+        config_file: dir.join("prometheus.yml"),
+        store_path: None,
+        web_address: "127.0.0.1:0".to_owned(),
+        interval: second / 20,
+        sd_init_timeout: second,
+        shards: ShardOptions::Static(dir.join("shards.yml")),
+        limits: kvass_plan::Limits::default(),
+        unavailable_grace: second,
+        explore_concurrency: 1,
+        scrape_keep_alive: true,
+        discovery_keep_alive: true,
+        delegate: None,
+        max_loss: kvass_discovery::MaxLoss::percent(0),
+        http2: true,
+        scrape_proxy: None,
+        body_size_limit: 1 << 20,
+        inject: kvass_config::InjectOptions::default(),
+        leader_election: None,
+        prometheus_line: Some(kvass_model::PrometheusLine::V3),
+    }
+}
+
+#[tokio::test]
+async fn targets_that_are_held_are_an_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join("new"), text).unwrap();
+        std::fs::rename(dir.path().join("new"), dir.path().join(name)).unwrap();
+    };
+    let targets: Vec<String> = (0..20).map(|n| format!("127.0.0.1:{}", n + 1)).collect();
+    write("t.json", &json!([{ "targets": targets }]).to_string());
+    write("prometheus.yml", "scrape_configs:\n- job_name: j\n  file_sd_configs: [{files: [t.json]}]\n");
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut coordinator = Coordinator::build(doubting(dir.path())).await.unwrap();
+    let api = running(0);
+    coordinator.manager = ShardManager::Kubernetes(manager(&api, true));
+    let url = format!("http://{}", coordinator.address().unwrap());
+    let _running = tokio::spawn(coordinator.run(std::future::pending()));
+    let until = async |held: Value| {
+        let mut seen = Value::Null;
+        for _ in 0..1000 {
+            let status = reqwest::get(format!("{url}/api/v1/coordinator/status")).await.unwrap();
+            seen = status.json::<Value>().await.unwrap()["data"]["jobs"][0].take();
+            if (&seen["active"], &seen["held"]) == (&json!(20), &held) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{seen}");
+    };
+    until(json!([])).await;
+    write("t.json", "[]");
+    let text = "file_sd_configs: 20 of 20 targets are missing, they stay until a further read misses them, too";
+    until(json!([text])).await;
+
+    let told = || -> Vec<Value> {
+        let events = api.lock().unwrap().events.clone();
+        events.into_iter().filter(|event| event["reason"] == "TargetsHeld").collect()
+    };
+    for _ in 0..1000 {
+        if !told().is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // Many cycles later it was told once.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let told = told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (&told[0]["type"], &told[0]["action"], &told[0]["note"], &told[0]["regarding"]["uid"]),
+        (&json!("Warning"), &json!("Discover"), &json!(format!("job j: {text}")), &json!("set-uid"))
+    );
 }

@@ -6,7 +6,7 @@ mod resource;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kvass_config::AzureSdConfig;
 use kvass_model::Labels;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -103,20 +103,30 @@ impl Azure {
         for machine in &machines {
             outcomes.push(manager.outcome(&self.config, &subscription, machine, known));
         }
-        let outcomes: Vec<_> = stream::iter(outcomes).buffered(AT_ONCE).try_collect().await?;
-        let mut targets = Vec::new();
-        for (target, asked) in outcomes {
-            targets.extend(target);
-            for (id, interface) in asked {
-                if let Some(interface) = interface
-                    && self.interfaces.len() < MOST_REMEMBERED
-                {
-                    let end = now + lifetime(&id, self.config.api.refresh_interval);
-                    self.interfaces.insert(id, (interface, end));
+        let mut outcomes = stream::iter(outcomes).buffered(AT_ONCE);
+        let (mut targets, mut answered, mut failure) = (Vec::new(), Vec::new(), None);
+        while let Some((target, asked)) = outcomes.next().await {
+            answered.extend(asked.into_iter().filter_map(|(id, interface)| Some((id, interface?))));
+            match target {
+                Ok(target) => targets.extend(target),
+                Err(error) => {
+                    failure = Some(error);
+                    break;
                 }
             }
         }
-        Ok(targets)
+        drop(outcomes);
+        // Whatever failed: a round that began with nothing again would fail for ever at a limit of requests.
+        for (id, interface) in answered {
+            if self.interfaces.len() < MOST_REMEMBERED {
+                let end = now + lifetime(&id, self.config.api.refresh_interval);
+                self.interfaces.insert(id, (interface, end));
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(targets),
+        }
     }
 }
 
@@ -176,22 +186,34 @@ impl Manager<'_> {
         next.map(String::from).ok_or_else(|| RefreshError::Other("a next page was named that is on another host".to_owned()))
     }
 
-    /// The labels of a machine, if it is a target, and the interfaces that had to be asked for.
+    /// The labels of a machine, if it is a target, and the interfaces that were asked for.
     async fn outcome(
         &self,
         config: &AzureSdConfig,
         subscription: &str,
         machine: &Machine,
         known: &Remembered,
-    ) -> Result<(Option<Labels>, Asked), RefreshError> {
+    ) -> (Result<Option<Labels>, RefreshError>, Asked) {
         let mut asked = Asked::new();
+        let labels = self.labels(config, subscription, machine, known, &mut asked).await;
+        (labels, asked)
+    }
+
+    async fn labels(
+        &self,
+        config: &AzureSdConfig,
+        subscription: &str,
+        machine: &Machine,
+        known: &Remembered,
+        asked: &mut Asked,
+    ) -> Result<Option<Labels>, RefreshError> {
         loop {
             let interface = |id: &str| asked.get(id).cloned().or_else(|| Some(Some(Arc::clone(&known.get(id)?.0))));
             let id = match machine.outcome(config, interface)? {
-                Outcome::Target(labels) => return Ok((Some(labels), asked)),
+                Outcome::Target(labels) => return Ok(Some(labels)),
                 Outcome::Passed(why) => {
                     tracing::debug!(why, "a machine of Azure is no target");
-                    return Ok((None, asked));
+                    return Ok(None);
                 }
                 Outcome::Open(id) => id,
             };
