@@ -51,6 +51,8 @@ pub(crate) struct Shard {
     /// Jobs without a client, and why.
     unusable_jobs: ArcSwap<HashMap<Arc<str>, String>>,
     extra: ArcSwap<ExtraConfig>,
+    /// What is kept and what is in force must come from the same request.
+    extra_changes: Mutex<()>,
     line: ArcSwap<PrometheusLine>,
     /// Beside us is no Prometheus but vmagent.
     vmagent: AtomicBool,
@@ -118,6 +120,7 @@ impl Shard {
             store,
             unusable_jobs: ArcSwap::default(),
             extra: ArcSwap::from_pointee(extra),
+            extra_changes: Mutex::default(),
             vmagent: AtomicBool::new(false),
             files_unseen: AtomicBool::new(false),
             changing: tokio::sync::Mutex::default(),
@@ -183,6 +186,7 @@ impl Shard {
 
     /// Takes the extra configuration into force. It concerns the proxy alone: no file changes.
     pub(crate) fn set_extra_config(&self, extra: ExtraConfig) -> Result<(), StoreError> {
+        let _changing = lock(&self.extra_changes);
         if *self.extra.load_full() != extra {
             self.store.save_extra_config(&extra)?;
             tracing::info!(stop_scrape_reason = %extra.stop_scrape_reason, "extra configuration in force");

@@ -117,8 +117,14 @@ async fn ready(State(shard): Shared) -> Response {
     (status, text).into_response()
 }
 
+/// Does `work` even if whoever asked for it goes away before it is done: a change that is cut short would be in force here
+/// and, without anybody who tries again, not where Prometheus reads it.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
+    tokio::spawn(work).await.map_err(ApiError::internal)
+}
+
 async fn reload(State(shard): Shared) -> ApiResult {
-    match shard.reload().await {
+    match to_the_end(async move { shard.reload().await }).await? {
         Ok(()) => Ok(ok_empty()),
         Err(error) => Err(ApiError::bad_data(format_args!("reload failed: {}", chain(&error)))),
     }
@@ -147,9 +153,12 @@ async fn assigned(State(shard): Shared) -> Response {
 
 async fn update_targets(State(shard): Shared, body: Bytes) -> ApiResult {
     let list = parse_target_list(&body).map_err(|error| ApiError::bad_data(format_args!("bind json: {error}")))?;
-    let result = shard.update_targets(list).await;
-    shard.metrics.targets_updated.note(result.is_ok());
-    match result {
+    let result = to_the_end(async move {
+        let result = shard.update_targets(list).await;
+        shard.metrics.targets_updated.note(result.is_ok());
+        result
+    });
+    match result.await? {
         Ok(()) => Ok(ok_empty()),
         Err(error) => Err(ApiError::internal(chain(&error))),
     }
@@ -186,7 +195,8 @@ async fn config(State(shard): Shared) -> ApiResult {
 
 async fn push_config(State(shard): Shared, headers: HeaderMap, body: Bytes) -> ApiResult {
     let update: UpdateConfig = object_body(&body)?;
-    match shard.push_config(&update.raw_content, caller(&headers)).await {
+    let caller = caller(&headers);
+    match to_the_end(async move { shard.push_config(&update.raw_content, caller).await }).await? {
         Ok(()) => Ok(ok_empty()),
         Err(error) => Err(ApiError::bad_data(format_args!("reload failed: {}", chain(&error)))),
     }
@@ -216,5 +226,76 @@ fn object_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     match body.iter().find(|b| !b.is_ascii_whitespace()) {
         Some(b'[') => Err(ApiError::bad_data("bind json: expected an object")),
         _ => json_body(body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{DeliveryMode, Options, Sidecar};
+
+    /// Nothing listens where Prometheus should be.
+    async fn shard(folder: &std::path::Path) -> Arc<Shard> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        std::fs::write(folder.join("prometheus.yml"), "scrape_configs: [{job_name: j}]").unwrap();
+        let options = Options {
+            proxy_address: "127.0.0.1:0".to_owned(),
+            api_address: "127.0.0.1:0".to_owned(),
+            prometheus_url: "http://127.0.0.1:9".to_owned(),
+            config_file: Some(folder.join("prometheus.yml")),
+            output_file: folder.join("injected.yml"),
+            store_path: folder.join("store"),
+            legacy_target_file: None,
+            inject_proxy: None,
+            service_account_path: None,
+            tsdb_path: None,
+            fetch_head_series: true,
+            keep_alive: true,
+            self_monitor: false,
+            pod_name: String::new(),
+            scrape_proxy: None,
+            http2: true,
+            body_size_limit: 1 << 20,
+            delivery: DeliveryMode::Static,
+            external_labels: Default::default(),
+            strip_rules: false,
+            prometheus_version: None,
+            compat_coordinator_url: None,
+        };
+        Sidecar::build(options).await.unwrap().into_shard()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_applied_though_the_coordinator_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = shard(folder.path()).await;
+        shard.apply().await.unwrap();
+        let mut wanted = shard.wanted.subscribe();
+        let list = r#"{"Targets":{"j":[{"hash":5,"labels":{"__address__":"h:1"}}]}}"#;
+        // The server drops the handler when its connection ends.
+        assert!(update_targets(State(Arc::clone(&shard)), Bytes::from(list)).now_or_never().is_none());
+        let reload = tokio::time::timeout(
+            Duration::from_secs(10),
+            wanted.wait_for(|wanted| wanted.as_ref().is_some_and(|wanted| wanted.yaml.contains("h:1"))),
+        );
+        reload.await.expect("prometheus is to be reloaded with the new target").unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_reason_not_to_scrape_is_one_of_those_told_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = shard(folder.path()).await;
+        let told = (0..200).map(|number| {
+            let shard = Arc::clone(&shard);
+            let body = Bytes::from(format!("{{\"stopScrapeReason\":\"{}\"}}", "x".repeat(number)));
+            tokio::spawn(async move { set_extra_config(State(shard), body).await.is_ok() })
+        });
+        let told = futures::future::join_all(told.collect::<Vec<_>>()).await;
+        assert!(told.into_iter().all(|told| told.unwrap()));
+        assert_eq!(shard.store.load_extra_config(), *shard.extra_config());
     }
 }
