@@ -21,7 +21,7 @@ use crate::{
     coordinator::Shared,
     leader::Term,
     memory::{ObserveContext, ReplicaMemory, Sizes},
-    published::{Published, Scaling, merge, report},
+    published::{Published, Scaling, keep, merge, report},
     shards::{Announcement, Correction, Repeat, Replica, ShardError, ShardManager},
 };
 
@@ -302,7 +302,7 @@ impl Cycles {
                 };
                 self.manager.announce(&replica.id, announcement).await;
                 let scaling = Scaling { at: Timestamp::now(), from: replica.scale, to: plan.scale, reason };
-                self.scalings.entry(replica.id.clone()).or_default().push(scaling);
+                keep(self.scalings.entry(replica.id.clone()).or_default(), scaling);
                 for ordinal in plan.scale..replica.scale {
                     let shard = memory.shards.get(&ordinal);
                     if let Some((shard, lost)) = shard.and_then(|shard| Some((&shard.name, shard.samples_pending.as_ref()?))) {
@@ -310,9 +310,6 @@ impl Cycles {
                             replica = %replica.id, %shard, %lost,
                             "shard removed after --shard.upload-deadline with samples that are not in the object store"
                         );
-                    }
-                    if let Some(shard) = replica.shards.iter().find(|shard| shard.ordinal == ordinal) {
-                        self.shared.metrics.forget_shard(&replica.id, &shard.name);
                     }
                 }
             }
@@ -328,7 +325,7 @@ impl Cycles {
         self.shared.metrics.scaled(&correction.replica, "reset");
         let Correction { from, to, .. } = correction;
         let scaling = Scaling { at: Timestamp::now(), from, to, reason: correction.to_string() };
-        self.scalings.entry(correction.replica).or_default().push(scaling);
+        keep(self.scalings.entry(correction.replica).or_default(), scaling);
     }
 
     /// Fills in what no shard reports, from exploring, and forgets what is not active any more.
@@ -348,15 +345,10 @@ impl Cycles {
     }
 
     fn forget_absent(&mut self, replicas: &[Replica]) {
-        let present: BTreeMap<&String, &Replica> = replicas.iter().map(|replica| (&replica.id, replica)).collect();
-        self.replicas.retain(|id, memory| {
-            let stays = present.get(id).is_some_and(|replica| memory.is_of(replica));
-            for shard in memory.shards.values().filter(|_| !stays) {
-                self.shared.metrics.forget_shard(id, &shard.name);
-            }
-            stays
-        });
-        self.scalings.retain(|id, _| present.contains_key(id));
+        let present: BTreeMap<&str, &Replica> = replicas.iter().map(|replica| (&*replica.id, replica)).collect();
+        self.replicas.retain(|id, memory| present.get(&**id).is_some_and(|replica| memory.is_of(replica)));
+        self.shared.metrics.retain_replicas(|id| present.contains_key(id));
+        self.scalings.retain(|id, _| present.contains_key(&**id));
     }
 
     /// The Prometheus all shards agree on; `None` while they are not all known or their lines are mixed. Keys that are not

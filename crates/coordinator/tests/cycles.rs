@@ -334,6 +334,34 @@ async fn scraping_can_be_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn metrics_go_with_the_shards_and_replicas_they_are_about() {
+    fake::rustls();
+    let config = config_of(&[exporter(10).await]);
+    let [a, b, c] = shards(good(&config)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), &[&a, &b], limit(1000));
+    let file = dir.path().join("static-shards.yaml");
+    let more = format!("- shards:\n  - {{id: other, url: \"http://{}\"}}\n", c.address);
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
+    let fleet = Fleet::with(dir, &config, options).await;
+    let metrics = async || reqwest::get(format!("{}/metrics", fleet.url)).await.unwrap().text().await.unwrap();
+    until("assigned", || a.hashes().len() + b.hashes().len() == 1 && c.hashes().len() == 1).await;
+    for part in ["shard=\"shard-1\"", "replica=\"static-1\",shard=\"other\"", "scale{replica=\"static-1\"} 1"] {
+        assert!(metrics().await.contains(part), "{part}");
+    }
+    std::fs::write(&file, format!("replicas:\n- shards:\n  - {{id: shard-0, url: \"http://{}\"}}\n", a.address)).unwrap();
+    let start = std::time::Instant::now();
+    // What was counted stays.
+    let stale = |line: &&str| !line.contains("_total{") && ["shard-1", "static-1"].iter().any(|gone| line.contains(gone));
+    while let Some(line) = metrics().await.lines().find(stale) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{line}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(metrics().await.contains("shard=\"shard-0\""));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_port_is_an_error_that_names_it() {
     fake::rustls();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
