@@ -115,13 +115,14 @@ impl ReplicaMemory {
         is_known: impl Fn(TargetHash) -> bool,
     ) -> Findings {
         let first = self.first_listed.is_none();
-        self.first_listed.get_or_insert(context.now);
+        not_ahead(self.first_listed.get_or_insert(context.now), context.now);
         self.shards.retain(|ordinal, _| *ordinal < replica.scale);
         for listed in &replica.shards {
             self.shards.entry(listed.ordinal).or_default().listed(listed, first, context.now);
         }
 
         for shard in self.shards.values_mut() {
+            shard.times().for_each(|at| not_ahead(at, context.now));
             shard.start_reading(http, context);
         }
         let readings = collect(&mut self.shards).await;
@@ -203,6 +204,12 @@ impl ShardMemory {
         if !self.was_read {
             self.unread_since.get_or_insert(now);
         }
+    }
+
+    /// Since when anything is as it is.
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let times = [&mut self.unread_since, &mut self.idle_since, &mut self.pending_since, &mut self.mismatch_since];
+        times.into_iter().flatten()
     }
 
     fn start_reading(&mut self, http: &reqwest::Client, context: &ObserveContext<'_>) {
@@ -392,6 +399,11 @@ impl Drop for ShardMemory {
     }
 }
 
+/// Where the clock was set back since, what is waited for must not take as much longer.
+fn not_ahead(at: &mut Timestamp, now: Timestamp) {
+    *at = (*at).min(now);
+}
+
 /// Time from `from` to `to`, zero if the clock went back.
 pub(crate) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
@@ -427,6 +439,7 @@ impl Sizes {
             }
             stays
         });
+        self.departed.values_mut().for_each(|gone| not_ahead(&mut gone.at, now));
         self.departed.retain(|hash, gone| !active(*hash) && elapsed(gone.at, now) < kvass_plan::ROOM_KEPT);
     }
 
@@ -462,5 +475,10 @@ mod tests {
         assert_eq!(gone(&sizes), [(3, departed)], "2 is back");
         sizes.retain(|hash| hash != TargetHash(3), at(kept));
         assert_eq!(gone(&sizes), []);
+
+        sizes.retain(|_| false, at(3 * kept));
+        sizes.retain(|_| false, at(0));
+        sizes.retain(|_| false, at(kept));
+        assert_eq!(gone(&sizes), [], "forgotten although the clock was set back");
     }
 }
