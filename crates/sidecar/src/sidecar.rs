@@ -107,10 +107,10 @@ impl Sidecar {
         let targets = Targets::restore(store.load(), Timestamp::now());
         let extra = store.load_extra_config();
         origin.load().await;
-        let shard = Shard::new(Parts { options, origin, prometheus, targets, extra, clients, injector, store });
+        let shard = Arc::new(Shard::new(Parts { options, origin, prometheus, targets, extra, clients, injector, store }));
         // One that runs already must not get its targets in another form first. One that does not answer is asked again.
         let _ = tokio::time::timeout(FIRST_ASK, shard.ask_scraper()).await;
-        Ok(Sidecar { api, proxy, api_address, proxy_address, shard: Arc::new(shard) })
+        Ok(Sidecar { api, proxy, api_address, proxy_address, shard })
     }
 
     /// Where the API listens.

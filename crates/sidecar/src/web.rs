@@ -117,14 +117,8 @@ async fn ready(State(shard): Shared) -> Response {
     (status, text).into_response()
 }
 
-/// Does `work` even if whoever asked for it goes away before it is done: a change that is cut short would be in force here
-/// and, without anybody who tries again, not where Prometheus reads it.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, ApiError> {
-    tokio::spawn(work).await.map_err(ApiError::internal)
-}
-
 async fn reload(State(shard): Shared) -> ApiResult {
-    match to_the_end(async move { shard.reload().await }).await? {
+    match shard.reload().await {
         Ok(()) => Ok(ok_empty()),
         Err(error) => Err(ApiError::bad_data(format_args!("reload failed: {}", chain(&error)))),
     }
@@ -153,12 +147,9 @@ async fn assigned(State(shard): Shared) -> Response {
 
 async fn update_targets(State(shard): Shared, body: Bytes) -> ApiResult {
     let list = parse_target_list(&body).map_err(|error| ApiError::bad_data(format_args!("bind json: {error}")))?;
-    let result = to_the_end(async move {
-        let result = shard.update_targets(list).await;
-        shard.metrics.targets_updated.note(result.is_ok());
-        result
-    });
-    match result.await? {
+    let result = shard.update_targets(list).await;
+    shard.metrics.targets_updated.note(result.is_ok());
+    match result {
         Ok(()) => Ok(ok_empty()),
         Err(error) => Err(ApiError::internal(chain(&error))),
     }
@@ -195,8 +186,7 @@ async fn config(State(shard): Shared) -> ApiResult {
 
 async fn push_config(State(shard): Shared, headers: HeaderMap, body: Bytes) -> ApiResult {
     let update: UpdateConfig = object_body(&body)?;
-    let caller = caller(&headers);
-    match to_the_end(async move { shard.push_config(&update.raw_content, caller).await }).await? {
+    match shard.push_config(&update.raw_content, caller(&headers)).await {
         Ok(()) => Ok(ok_empty()),
         Err(error) => Err(ApiError::bad_data(format_args!("reload failed: {}", chain(&error)))),
     }
