@@ -313,7 +313,9 @@ impl CoordinatorMetrics {
     /// Removes the series of replicas that are gone, and of their shards: nobody would ever set them again. What was counted
     /// stays.
     pub(crate) fn retain_replicas(&self, is_present: impl Fn(&str) -> bool) {
-        let gone: Vec<_> = self.shown().extract_if(.., |replica, _| !is_present(replica)).collect();
+        let shown = std::mem::take(&mut *self.shown());
+        let (present, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = shown.into_iter().partition(|(replica, _)| is_present(replica));
+        *self.shown() = present;
         for (replica, shards) in gone {
             let gauges = [&self.need_series, &self.need_total_series, &self.room_series, &self.room_total_series];
             for family in gauges.into_iter().chain([&self.scale, &self.not_scalable]) {
