@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kvass_api::{AssignedTarget, ExtraConfig, ShardClient, UpdateTargets};
 use kvass_config::{Config, PrometheusRelease};
 use kvass_model::{Health, Target, TargetHash, target_url};
-use kvass_plan::{Access, Decision, Plan, Snapshot, TargetView, UnassignedReason, plan};
+use kvass_plan::{Access, Decision, Plan, PlannedShard, Snapshot, TargetView, UnassignedReason, plan};
 use kvass_scrape::JobClients;
 use kvass_service::config_file::chain;
 
@@ -83,10 +83,12 @@ impl Cycles {
             tracing::warn!(shards = self.manager.kind(), "no replica found");
             published.error = Some("no replica found".to_owned());
         }
+        let mut stop_reasons = Vec::new();
         for replica in &replicas {
-            let soon = self.one_replica(replica, config, &mut published, started, term).await;
+            let soon = self.one_replica(replica, config, &mut published, &mut stop_reasons, started, term).await;
             pace = if soon == Pace::Soon { soon } else { pace };
         }
+        self.take_stop_reasons(stop_reasons, term);
         self.finish(&mut published);
         self.shared.published.store(Arc::new(published));
         Ok(pace)
@@ -107,6 +109,7 @@ impl Cycles {
         replica: &Replica,
         config: &Arc<Config>,
         published: &mut Published,
+        stop_reasons: &mut Vec<String>,
         started: Instant,
         term: Option<&Term>,
     ) -> Pace {
@@ -123,7 +126,7 @@ impl Cycles {
             term,
         };
         let findings = memory.observe(replica, &self.http, &context, |hash| catalog.targets.contains_key(&hash)).await;
-        self.take_stop_reasons(findings.stop_reasons, memory.settled, term);
+        stop_reasons.extend(findings.stop_reasons);
         let held = findings.assigned.iter().flat_map(|list| held_targets(list, config));
         let catalog = shared.update_catalog(|catalog| catalog.retaining(held));
         let is_active = |hash: TargetHash| catalog.targets.contains_key(&hash);
@@ -183,7 +186,8 @@ impl Cycles {
         if starting || waiting || moving || !settled || plan.scale != replica.scale { Pace::Soon } else { Pace::Normal }
     }
 
-    fn take_stop_reasons(&self, found: Vec<String>, settled: bool, term: Option<&Term>) {
+    /// What the shards of all replicas said: one of them alone may be new, and know of nothing.
+    fn take_stop_reasons(&self, found: Vec<String>, term: Option<&Term>) {
         let extra = &self.shared.extra;
         let reason = found.iter().find(|reason| !reason.is_empty()).cloned();
         match (term, reason) {
@@ -191,7 +195,7 @@ impl Cycles {
             (None, reason) if !found.is_empty() => extra.observe(reason.unwrap_or_default()),
             _ => {}
         }
-        if settled && term.is_some() {
+        if term.is_some() && !self.replicas.is_empty() && self.replicas.values().all(|memory| memory.settled) {
             extra.settle();
         }
     }
@@ -251,7 +255,10 @@ impl Cycles {
         let pushes = memory.shards.iter_mut().filter_map(|(ordinal, shard)| {
             let client = ShardClient::new(shard.url.as_ref()?, self.http.clone());
             let planned = plan.shards.get(ordinal);
-            let list = planned.filter(|planned| planned.changed).map(|planned| target_list(planned, catalog));
+            let has_moved =
+                |hash: &TargetHash| catalog.targets.get(hash).is_some_and(|target| shard.has_for_another_job(*hash, &target.job));
+            let is_due = |planned: &&PlannedShard| planned.changed || planned.targets.keys().any(has_moved);
+            let list = planned.filter(is_due).map(|planned| target_list(planned, catalog));
             let push_reason =
                 decided && shard.is_readable() && shard.pushed_stop_reason.as_ref() != Some(&extra.stop_scrape_reason);
             let extra = push_reason.then(|| extra.clone());
@@ -259,6 +266,7 @@ impl Cycles {
                 if let Some(list) = list {
                     match term.carry_out(client.update_targets(&list)).await {
                         Some(Ok(())) => {
+                            shard.note_jobs(&list);
                             shard.remembered = planned
                                 .into_iter()
                                 .flat_map(|p| &p.targets)
@@ -384,7 +392,7 @@ async fn push_extra_config(client: &ShardClient, shard: &mut crate::memory::Shar
     }
 }
 
-fn target_list(planned: &kvass_plan::PlannedShard, catalog: &Catalog) -> UpdateTargets {
+fn target_list(planned: &PlannedShard, catalog: &Catalog) -> UpdateTargets {
     let mut list = UpdateTargets::default();
     for (hash, planned) in &planned.targets {
         // The plan holds active targets only.

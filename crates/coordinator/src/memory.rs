@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kvass_api::ShardClient;
+use kvass_api::{AssignedTarget, ShardClient, UpdateTargets};
 use kvass_config::PrometheusRelease;
 use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash};
 use kvass_plan::{Access, Departed, ShardView, Transfer};
@@ -59,6 +59,9 @@ pub(crate) struct ShardMemory {
     pub(crate) targets: BTreeMap<TargetHash, ScrapeStatus>,
     /// What it was last given, or seen to hold.
     pub(crate) remembered: BTreeMap<TargetHash, SeriesCount>,
+    /// The jobs it was given its targets for, as far as known: it tells the identities alone, and those may be the same in
+    /// another job.
+    jobs: BTreeMap<TargetHash, Arc<str>>,
     pub(crate) head_series: u64,
     pub(crate) process_series: u64,
     idle_since: Option<Timestamp>,
@@ -90,7 +93,7 @@ pub(crate) struct ShardMemory {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Lists that shards say they were given, for targets whose job and labels nobody else knows.
-    pub(crate) assigned: Vec<kvass_api::UpdateTargets>,
+    pub(crate) assigned: Vec<UpdateTargets>,
     /// Stop-scraping reasons found on shards.
     pub(crate) stop_reasons: Vec<String>,
 }
@@ -197,6 +200,7 @@ impl ShardMemory {
             self.pushed_stop_reason = None;
             self.asked_assigned = false;
             self.accounted = false;
+            self.jobs.clear();
             self.foreign = None;
             self.release = None;
         }
@@ -295,6 +299,7 @@ impl ShardMemory {
         if let Some(assigned) = reading.assigned {
             self.asked_assigned = true;
             self.accounted |= assigned.is_some();
+            assigned.iter().for_each(|list| self.note_jobs(list));
             findings.assigned.extend(assigned);
         }
         findings.stop_reasons.extend(reading.stop_reason);
@@ -321,6 +326,7 @@ impl ShardMemory {
             // The leader may have given it targets that were not discovered here.
             (self.accounted, self.asked_assigned) = (false, false);
         }
+        let before = self.access;
         self.access = match self.unread_since {
             None if self.problem.is_some() && !self.was_changeable && self.targets.is_empty() => Access::Pending,
             None if self.problem.is_some() => Access::Holding,
@@ -337,6 +343,10 @@ impl ShardMemory {
             }
             Some(_) => Access::Pending,
         };
+        if self.access == Access::Lost && before != Access::Lost {
+            let problem = self.problem.as_deref().unwrap_or_default();
+            tracing::warn!(shard = %self.name, problem, "shard is lost, its targets go elsewhere");
+        }
         self.was_changeable |= self.access == Access::Changeable;
         self.pending_since = (self.access == Access::Pending).then(|| self.pending_since.unwrap_or(context.now));
     }
@@ -344,6 +354,20 @@ impl ShardMemory {
     /// Whether it is worth looking at the shard more often: it is starting, and has not been for long.
     pub(crate) fn is_starting(&self, now: Timestamp) -> bool {
         self.pending_since.is_some_and(|since| elapsed(since, now) < USUAL_START)
+    }
+
+    /// Notes which job each target of a list is of.
+    pub(crate) fn note_jobs(&mut self, list: &UpdateTargets) {
+        let of_job = |(job, targets): (&String, &Vec<AssignedTarget>)| {
+            let job: Arc<str> = job.as_str().into();
+            targets.iter().map(|target| (target.target_hash(), Arc::clone(&job))).collect::<Vec<_>>()
+        };
+        self.jobs = list.targets.iter().flat_map(of_job).collect();
+    }
+
+    /// Whether it holds the target for another job: one that was renamed, or another with the same target.
+    pub(crate) fn has_for_another_job(&self, hash: TargetHash, job: &str) -> bool {
+        self.jobs.get(&hash).is_some_and(|known| **known != *job)
     }
 
     /// Whether the shard answered in the last round.
