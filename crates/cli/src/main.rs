@@ -14,6 +14,7 @@ use std::{
     fmt::Display,
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -30,6 +31,9 @@ const BUILD: BuildInfo = BuildInfo {
     rustc: env!("KVASS_RUSTC"),
     target: env!("KVASS_TARGET"),
 };
+
+/// How long calls of the system that cannot be interrupted delay the end of the process.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     BUILD.declare();
@@ -119,7 +123,11 @@ fn start_logging(flags: &LogFlags, warnings: &[String]) -> anyhow::Result<()> {
 }
 
 fn block_on<T>(service: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads cannot be started")?.block_on(service)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("threads cannot be started")?;
+    let result = runtime.block_on(service);
+    // A name that a resolver without an answer was asked for, or a slow disk, must not outlast the time a pod has to end.
+    runtime.shutdown_timeout(LAST_CALLS);
+    result
 }
 
 /// Prints a line. A reader that went away (`kvass help | head -1`) is no error.
@@ -127,5 +135,27 @@ fn print(text: impl Display) -> anyhow::Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_cannot_be_interrupted_does_not_keep_the_process() {
+        let started = Instant::now();
+        let service = async {
+            let (entered, inside) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _ = entered.send(());
+                std::thread::sleep(Duration::from_secs(30));
+            });
+            inside.await.context("the call began")
+        };
+        block_on(service).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
 }

@@ -162,6 +162,17 @@ async fn targets_of_a_pod_that_terminates_for_ever_go_elsewhere_after_the_grace(
     assert_eq!(all, [1, 2, 3, 4], "each on one shard again");
 }
 
+#[tokio::test]
+async fn the_grace_ends_although_the_clock_was_set_back() {
+    let mut fleet = Fleet::start().await;
+    let pods = [Ok("a"), Err("its pod does not exist")];
+    fleet.cycle(100_000, pods).await;
+    fleet.cycle(10, pods).await;
+    assert_eq!(fleet.access(1), Access::Holding);
+    let plan = fleet.cycle(10 + GRACE, pods).await;
+    assert_eq!((held(&plan, 0), fleet.access(1)), (vec![1, 2, 3, 4], Access::Lost));
+}
+
 #[test]
 fn a_set_that_was_created_anew_is_another_one() {
     let replica = |incarnation: &str| Replica { incarnation: incarnation.to_owned(), ..Replica::default() };

@@ -15,8 +15,8 @@ use kvass_config::{Config, ScrapeConfig, apply_scrape_injection, apply_sd_inject
 use kvass_discovery::{DiscoveryOptions, DnsOptions, Environment, Manager};
 use kvass_model::PrometheusLine;
 use kvass_scrape::{ClientOptions, JobClients};
-use kvass_service::{ConfigFile, FileWatcher, metrics::Metrics};
-use tokio::{net::TcpListener, sync::Notify};
+use kvass_service::{ConfigFile, FileWatcher, metrics::Metrics, tasks::panicked};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::{
     catalog::{Catalog, Resolvers},
@@ -180,12 +180,18 @@ impl Coordinator {
     }
 
     /// Works until `shutdown` completes.
+    ///
+    /// # Errors
+    /// When a background task fails.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let Coordinator { listener, shared, manager, news, candidate } = self;
         tracing::info!(address = %listener.local_addr()?, shards = manager.kind(), "coordinator started");
         let (stop, stopped) = tokio::sync::watch::channel(());
         // A task of its own: planning must not delay it.
-        let election = candidate.map(|candidate| tokio::spawn(candidate.run(stopped.clone())));
+        let mut election = JoinSet::new();
+        if let Some(candidate) = candidate {
+            election.spawn(candidate.run(stopped.clone()));
+        }
         let mut stopped_web = stopped.clone();
         let server = tokio::spawn(
             axum::serve(listener, web::router(Arc::clone(&shared)))
@@ -194,7 +200,7 @@ impl Coordinator {
                 })
                 .into_future(),
         );
-        let mut following = tokio::task::JoinSet::new();
+        let mut following = JoinSet::new();
         let config_file = Arc::clone(&shared.config_file);
         let watcher = FileWatcher::new();
         let for_config = Arc::clone(&watcher);
@@ -203,20 +209,20 @@ impl Coordinator {
         following.spawn(reload_on_hangup(config_file));
 
         let mut control = ControlLoop::new(Arc::clone(&shared), manager, news, watcher);
-        tokio::select! {
-            () = shutdown => {}
-            () = control.run() => {}
-        }
+        let result = tokio::select! {
+            () = shutdown => Ok(()),
+            () = control.run() => Ok(()),
+            error = panicked(&mut following) => Err(io::Error::other(error)),
+            error = panicked(&mut election) => Err(io::Error::other(error)),
+        };
         control.cycles.manager.shutdown().await;
         drop(stop);
         // The loop has ended: whoever leads next acts alone.
-        if let Some(election) = election {
-            let _ = election.await;
-        }
+        while election.join_next().await.is_some() {}
         // Connections that stay open must not keep the process.
         let _ = tokio::time::timeout(Duration::from_secs(3), server).await;
         tracing::info!("coordinator stopped");
-        Ok(())
+        result
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kvass_api::{AssignedTarget, ExtraConfig, ShardClient, UpdateTargets};
 use kvass_config::{Config, PrometheusRelease};
 use kvass_model::{Health, Target, TargetHash, target_url};
-use kvass_plan::{Access, Decision, Plan, Snapshot, TargetView, UnassignedReason, plan};
+use kvass_plan::{Access, Decision, Plan, PlannedShard, Snapshot, TargetView, UnassignedReason, plan};
 use kvass_scrape::JobClients;
 use kvass_service::config_file::chain;
 
@@ -21,7 +21,7 @@ use crate::{
     coordinator::Shared,
     leader::Term,
     memory::{ObserveContext, ReplicaMemory, Sizes},
-    published::{Published, Scaling, merge, report},
+    published::{Published, Scaling, keep, merge, report},
     shards::{Announcement, Correction, Repeat, Replica, ShardError, ShardManager},
 };
 
@@ -83,10 +83,12 @@ impl Cycles {
             tracing::warn!(shards = self.manager.kind(), "no replica found");
             published.error = Some("no replica found".to_owned());
         }
+        let mut stop_reasons = Vec::new();
         for replica in &replicas {
-            let soon = self.one_replica(replica, config, &mut published, started, term).await;
+            let soon = self.one_replica(replica, config, &mut published, &mut stop_reasons, started, term).await;
             pace = if soon == Pace::Soon { soon } else { pace };
         }
+        self.take_stop_reasons(stop_reasons, term);
         self.finish(&mut published);
         self.shared.published.store(Arc::new(published));
         Ok(pace)
@@ -107,6 +109,7 @@ impl Cycles {
         replica: &Replica,
         config: &Arc<Config>,
         published: &mut Published,
+        stop_reasons: &mut Vec<String>,
         started: Instant,
         term: Option<&Term>,
     ) -> Pace {
@@ -123,7 +126,7 @@ impl Cycles {
             term,
         };
         let findings = memory.observe(replica, &self.http, &context, |hash| catalog.targets.contains_key(&hash)).await;
-        self.take_stop_reasons(findings.stop_reasons, memory.settled, term);
+        stop_reasons.extend(findings.stop_reasons);
         let held = findings.assigned.iter().flat_map(|list| held_targets(list, config));
         let catalog = match catalog.retaining(held) {
             Some(more) => shared.store_catalog(more),
@@ -188,7 +191,8 @@ impl Cycles {
         if soon { Pace::Soon } else { Pace::Normal }
     }
 
-    fn take_stop_reasons(&self, found: Vec<String>, settled: bool, term: Option<&Term>) {
+    /// What the shards of all replicas said: one of them alone may be new, and know of nothing.
+    fn take_stop_reasons(&self, found: Vec<String>, term: Option<&Term>) {
         let extra = &self.shared.extra;
         let reason = found.iter().find(|reason| !reason.is_empty()).cloned();
         match (term, reason) {
@@ -196,7 +200,7 @@ impl Cycles {
             (None, reason) if !found.is_empty() => extra.observe(reason.unwrap_or_default()),
             _ => {}
         }
-        if settled && term.is_some() {
+        if term.is_some() && !self.replicas.is_empty() && self.replicas.values().all(|memory| memory.settled) {
             extra.settle();
         }
     }
@@ -256,7 +260,10 @@ impl Cycles {
         let pushes = memory.shards.iter_mut().filter_map(|(ordinal, shard)| {
             let client = ShardClient::new(shard.url.as_ref()?, self.http.clone());
             let planned = plan.shards.get(ordinal);
-            let list = planned.filter(|planned| planned.changed).map(|planned| target_list(planned, catalog));
+            let has_moved =
+                |hash: &TargetHash| catalog.targets.get(hash).is_some_and(|target| shard.has_for_another_job(*hash, &target.job));
+            let is_due = |planned: &&PlannedShard| planned.changed || planned.targets.keys().any(has_moved);
+            let list = planned.filter(is_due).map(|planned| target_list(planned, catalog));
             let push_reason =
                 decided && shard.is_readable() && shard.pushed_stop_reason.as_ref() != Some(&extra.stop_scrape_reason);
             let extra = push_reason.then(|| extra.clone());
@@ -264,6 +271,7 @@ impl Cycles {
                 if let Some(list) = list {
                     match term.carry_out(client.update_targets(&list)).await {
                         Some(Ok(())) => {
+                            shard.note_jobs(&list);
                             shard.remembered = planned
                                 .into_iter()
                                 .flat_map(|p| &p.targets)
@@ -307,7 +315,7 @@ impl Cycles {
                 };
                 self.manager.announce(&replica.id, announcement).await;
                 let scaling = Scaling { at: Timestamp::now(), from: replica.scale, to: plan.scale, reason };
-                self.scalings.entry(replica.id.clone()).or_default().push(scaling);
+                keep(self.scalings.entry(replica.id.clone()).or_default(), scaling);
                 for ordinal in plan.scale..replica.scale {
                     let shard = memory.shards.get(&ordinal);
                     if let Some((shard, lost)) = shard.and_then(|shard| Some((&shard.name, shard.samples_pending.as_ref()?))) {
@@ -315,9 +323,6 @@ impl Cycles {
                             replica = %replica.id, %shard, %lost,
                             "shard removed after --shard.upload-deadline with samples that are not in the object store"
                         );
-                    }
-                    if let Some(shard) = replica.shards.iter().find(|shard| shard.ordinal == ordinal) {
-                        self.shared.metrics.forget_shard(&replica.id, &shard.name);
                     }
                 }
             }
@@ -333,7 +338,7 @@ impl Cycles {
         self.shared.metrics.scaled(&correction.replica, "reset");
         let Correction { from, to, .. } = correction;
         let scaling = Scaling { at: Timestamp::now(), from, to, reason: correction.to_string() };
-        self.scalings.entry(correction.replica).or_default().push(scaling);
+        keep(self.scalings.entry(correction.replica).or_default(), scaling);
     }
 
     /// Fills in what no shard reports, from exploring, and forgets what is not active any more.
@@ -353,15 +358,10 @@ impl Cycles {
     }
 
     fn forget_absent(&mut self, replicas: &[Replica]) {
-        let present: BTreeMap<&String, &Replica> = replicas.iter().map(|replica| (&replica.id, replica)).collect();
-        self.replicas.retain(|id, memory| {
-            let stays = present.get(id).is_some_and(|replica| memory.is_of(replica));
-            for shard in memory.shards.values().filter(|_| !stays) {
-                self.shared.metrics.forget_shard(id, &shard.name);
-            }
-            stays
-        });
-        self.scalings.retain(|id, _| present.contains_key(id));
+        let present: BTreeMap<&str, &Replica> = replicas.iter().map(|replica| (&*replica.id, replica)).collect();
+        self.replicas.retain(|id, memory| present.get(&**id).is_some_and(|replica| memory.is_of(replica)));
+        self.shared.metrics.retain_replicas(|id| present.contains_key(id));
+        self.scalings.retain(|id, _| present.contains_key(&**id));
     }
 
     /// The Prometheus all shards agree on; `None` while they are not all known or their lines are mixed. Keys that are not
@@ -397,7 +397,7 @@ async fn push_extra_config(client: &ShardClient, shard: &mut crate::memory::Shar
     }
 }
 
-fn target_list(planned: &kvass_plan::PlannedShard, catalog: &Catalog) -> UpdateTargets {
+fn target_list(planned: &PlannedShard, catalog: &Catalog) -> UpdateTargets {
     let mut list = UpdateTargets::default();
     for (hash, planned) in &planned.targets {
         // The plan holds active targets only.

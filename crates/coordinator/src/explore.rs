@@ -96,7 +96,7 @@ impl Explorer {
         self.metrics.explored(&target.job, result.is_ok());
         match result {
             Ok(counts) => {
-                tracing::debug!(job = %target.job, url = %target.url, series = counts.count.series, total = counts.count.total, "explored");
+                tracing::debug!(job = %target.job, url = target.place(), series = counts.count.series, total = counts.count.total, "explored");
                 ScrapeStatus {
                     health: Health::Up,
                     last_scrape,
@@ -107,7 +107,7 @@ impl Explorer {
             }
             Err(error) => {
                 let last_error = kvass_service::config_file::chain(&error);
-                tracing::debug!(job = %target.job, url = %target.url, error = %last_error, "exploring failed");
+                tracing::debug!(job = %target.job, url = target.place(), error = %last_error, "exploring failed");
                 ScrapeStatus { health: Health::Down, last_error, last_scrape, last_scrape_duration, ..ScrapeStatus::default() }
             }
         }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kvass_api::ShardClient;
+use kvass_api::{AssignedTarget, ShardClient, UpdateTargets};
 use kvass_config::PrometheusRelease;
 use kvass_model::{Health, ScrapeStatus, SeriesCount, TargetHash};
 use kvass_plan::{Access, Departed, ShardView, Transfer};
@@ -59,6 +59,9 @@ pub(crate) struct ShardMemory {
     pub(crate) targets: BTreeMap<TargetHash, ScrapeStatus>,
     /// What it was last given, or seen to hold.
     pub(crate) remembered: BTreeMap<TargetHash, SeriesCount>,
+    /// The jobs it was given its targets for, as far as known: it tells the identities alone, and those may be the same in
+    /// another job.
+    jobs: BTreeMap<TargetHash, Arc<str>>,
     pub(crate) head_series: u64,
     pub(crate) process_series: u64,
     idle_since: Option<Timestamp>,
@@ -90,7 +93,7 @@ pub(crate) struct ShardMemory {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// Lists that shards say they were given, for targets whose job and labels nobody else knows.
-    pub(crate) assigned: Vec<kvass_api::UpdateTargets>,
+    pub(crate) assigned: Vec<UpdateTargets>,
     /// Stop-scraping reasons found on shards.
     pub(crate) stop_reasons: Vec<String>,
 }
@@ -115,13 +118,14 @@ impl ReplicaMemory {
         is_known: impl Fn(TargetHash) -> bool,
     ) -> Findings {
         let first = self.first_listed.is_none();
-        self.first_listed.get_or_insert(context.now);
+        not_ahead(self.first_listed.get_or_insert(context.now), context.now);
         self.shards.retain(|ordinal, _| *ordinal < replica.scale);
         for listed in &replica.shards {
             self.shards.entry(listed.ordinal).or_default().listed(listed, first, context.now);
         }
 
         for shard in self.shards.values_mut() {
+            shard.times().for_each(|at| not_ahead(at, context.now));
             shard.start_reading(http, context);
         }
         let readings = collect(&mut self.shards).await;
@@ -196,6 +200,7 @@ impl ShardMemory {
             self.pushed_stop_reason = None;
             self.asked_assigned = false;
             self.accounted = false;
+            self.jobs.clear();
             self.foreign = None;
             self.release = None;
         }
@@ -203,6 +208,12 @@ impl ShardMemory {
         if !self.was_read {
             self.unread_since.get_or_insert(now);
         }
+    }
+
+    /// Since when anything is as it is.
+    fn times(&mut self) -> impl Iterator<Item = &mut Timestamp> {
+        let times = [&mut self.unread_since, &mut self.idle_since, &mut self.pending_since, &mut self.mismatch_since];
+        times.into_iter().flatten()
     }
 
     fn start_reading(&mut self, http: &reqwest::Client, context: &ObserveContext<'_>) {
@@ -288,6 +299,7 @@ impl ShardMemory {
         if let Some(assigned) = reading.assigned {
             self.asked_assigned = true;
             self.accounted |= assigned.is_some();
+            assigned.iter().for_each(|list| self.note_jobs(list));
             findings.assigned.extend(assigned);
         }
         findings.stop_reasons.extend(reading.stop_reason);
@@ -314,6 +326,7 @@ impl ShardMemory {
             // The leader may have given it targets that were not discovered here.
             (self.accounted, self.asked_assigned) = (false, false);
         }
+        let before = self.access;
         self.access = match self.unread_since {
             None if self.problem.is_some() && !self.was_changeable && self.targets.is_empty() => Access::Pending,
             None if self.problem.is_some() => Access::Holding,
@@ -331,6 +344,10 @@ impl ShardMemory {
             },
             Some(_) => Access::Pending,
         };
+        if self.access == Access::Lost && before != Access::Lost {
+            let problem = self.problem.as_deref().unwrap_or_default();
+            tracing::warn!(shard = %self.name, problem, "shard is lost, its targets go elsewhere");
+        }
         self.was_changeable |= self.access == Access::Changeable;
         self.pending_since = (self.access == Access::Pending).then(|| self.pending_since.unwrap_or(context.now));
     }
@@ -338,6 +355,20 @@ impl ShardMemory {
     /// Whether it is worth looking at the shard more often: it is starting, and has not been for long.
     pub(crate) fn is_starting(&self, now: Timestamp) -> bool {
         self.pending_since.is_some_and(|since| elapsed(since, now) < USUAL_START)
+    }
+
+    /// Notes which job each target of a list is of.
+    pub(crate) fn note_jobs(&mut self, list: &UpdateTargets) {
+        let of_job = |(job, targets): (&String, &Vec<AssignedTarget>)| {
+            let job: Arc<str> = job.as_str().into();
+            targets.iter().map(|target| (target.target_hash(), Arc::clone(&job))).collect::<Vec<_>>()
+        };
+        self.jobs = list.targets.iter().flat_map(of_job).collect();
+    }
+
+    /// Whether it holds the target for another job: one that was renamed, or another with the same target.
+    pub(crate) fn has_for_another_job(&self, hash: TargetHash, job: &str) -> bool {
+        self.jobs.get(&hash).is_some_and(|known| **known != *job)
     }
 
     /// Whether the shard answered in the last round.
@@ -393,6 +424,11 @@ impl Drop for ShardMemory {
     }
 }
 
+/// Where the clock was set back since, what is waited for must not take as much longer.
+fn not_ahead(at: &mut Timestamp, now: Timestamp) {
+    *at = (*at).min(now);
+}
+
 /// Time from `from` to `to`, zero if the clock went back.
 pub(crate) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
@@ -428,6 +464,7 @@ impl Sizes {
             }
             stays
         });
+        self.departed.values_mut().for_each(|gone| not_ahead(&mut gone.at, now));
         self.departed.retain(|hash, gone| !active(*hash) && elapsed(gone.at, now) < kvass_plan::ROOM_KEPT);
     }
 
@@ -463,5 +500,10 @@ mod tests {
         assert_eq!(gone(&sizes), [(3, departed)], "2 is back");
         sizes.retain(|hash| hash != TargetHash(3), at(kept));
         assert_eq!(gone(&sizes), []);
+
+        sizes.retain(|_| false, at(3 * kept));
+        sizes.retain(|_| false, at(0));
+        sizes.retain(|_| false, at(kept));
+        assert_eq!(gone(&sizes), [], "forgotten although the clock was set back");
     }
 }

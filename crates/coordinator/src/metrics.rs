@@ -1,8 +1,8 @@
 //! The coordinator's metrics: the names of the original and what an operator needs besides.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use kvass_plan::{Access, Decision, Plan};
@@ -14,6 +14,10 @@ use prometheus_client::{
 };
 
 use crate::{memory::ReplicaMemory, shards::Replica};
+
+/// [Kinds](kvass_plan::UnassignedReason::kind) of reasons not to be assigned.
+const UNASSIGNED: [&str; 5] = ["unsettled", "not_explored", "awaiting_shard", "no_room", "too_big"];
+const ACCESSES: [Access; 5] = [Access::Changeable, Access::Holding, Access::Failing, Access::Pending, Access::Lost];
 
 type FloatGauge = Gauge<f64, AtomicU64>;
 
@@ -72,6 +76,8 @@ pub(crate) struct CoordinatorMetrics {
     shard_head_series: Family<ShardLabels, Gauge>,
     shard_config_mismatch: Family<ShardLabels, FloatGauge>,
     shard_samples_pending: Family<ShardLabels, Gauge>,
+    /// The shards whose series are shown, by replica.
+    shown: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
     active_targets: Family<JobLabel, Gauge>,
     dropped_targets: Family<JobLabel, Gauge>,
     failed_targets: Family<JobLabel, Gauge>,
@@ -142,6 +148,7 @@ impl CoordinatorMetrics {
                 "kvass_coordinator_shard_samples_pending",
                 "1 while a shard without targets has samples that are not in the object store yet",
             ),
+            shown: Arc::default(),
             active_targets: add(r, "kvass_coordinator_active_targets", "Active targets"),
             dropped_targets: add(r, "kvass_coordinator_dropped_targets", "Targets dropped by relabelling"),
             failed_targets: add(r, "kvass_coordinator_failed_targets", "Targets that cannot be built from what was discovered"),
@@ -274,17 +281,22 @@ impl CoordinatorMetrics {
         }
         self.scale.get_or_create(&label).set(i64::from(plan.scale));
         self.not_scalable.get_or_create(&label).set(i64::from(!replica.scalable));
-        for reason in ["unsettled", "not_explored", "awaiting_shard", "no_room", "too_big"] {
+        for reason in UNASSIGNED {
             let number = plan.unassigned.values().filter(|r| r.kind() == reason).count();
             self.unassigned
                 .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: reason.to_owned() })
                 .set(gauge(number));
         }
-        for access in [Access::Changeable, Access::Holding, Access::Failing, Access::Pending, Access::Lost] {
+        for access in ACCESSES {
             let number = memory.shards.values().filter(|s| s.access == access).count();
             self.shards
                 .get_or_create(&ReasonLabels { replica: replica.id.clone(), reason: access_word(access).to_owned() })
                 .set(gauge(number));
+        }
+        let names = memory.shards.values().map(|shard| shard.name.clone()).collect();
+        let before = self.shown().insert(replica.id.clone(), names).unwrap_or_default();
+        for gone in before.iter().filter(|name| memory.shards.values().all(|shard| shard.name != **name)) {
+            self.forget_shard(&replica.id, gone);
         }
         for shard in memory.shards.values() {
             let label = ShardLabels { replica: replica.id.clone(), shard: shard.name.clone() };
@@ -298,14 +310,38 @@ impl CoordinatorMetrics {
         }
     }
 
-    /// Removes the series of a shard that is gone.
-    pub(crate) fn forget_shard(&self, replica: &str, shard: &str) {
+    /// Removes the series of replicas that are gone, and of their shards: nobody would ever set them again. What was counted
+    /// stays.
+    pub(crate) fn retain_replicas(&self, is_present: impl Fn(&str) -> bool) {
+        let shown = std::mem::take(&mut *self.shown());
+        let (present, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = shown.into_iter().partition(|(replica, _)| is_present(replica));
+        *self.shown() = present;
+        for (replica, shards) in gone {
+            let gauges = [&self.need_series, &self.need_total_series, &self.room_series, &self.room_total_series];
+            for family in gauges.into_iter().chain([&self.scale, &self.not_scalable]) {
+                family.remove(&ReplicaLabel { replica: replica.clone() });
+            }
+            for reason in UNASSIGNED {
+                self.unassigned.remove(&ReasonLabels { replica: replica.clone(), reason: reason.to_owned() });
+            }
+            for access in ACCESSES {
+                self.shards.remove(&ReasonLabels { replica: replica.clone(), reason: access_word(access).to_owned() });
+            }
+            shards.iter().for_each(|shard| self.forget_shard(&replica, shard));
+        }
+    }
+
+    fn forget_shard(&self, replica: &str, shard: &str) {
         let label = ShardLabels { replica: replica.to_owned(), shard: shard.to_owned() };
         let gauges = [&self.shard_series, &self.shard_total_series, &self.shard_head_series, &self.shard_samples_pending];
         for family in gauges {
             family.remove(&label);
         }
         self.shard_config_mismatch.remove(&label);
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<String>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

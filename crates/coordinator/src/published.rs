@@ -82,6 +82,14 @@ pub(crate) struct Scaling {
 /// Scalings kept for the API.
 const SCALINGS_KEPT: usize = 20;
 
+/// Adds a scaling to the last ones.
+pub(crate) fn keep(scalings: &mut Vec<Scaling>, scaling: Scaling) {
+    if scalings.len() == SCALINGS_KEPT {
+        scalings.remove(0);
+    }
+    scalings.push(scaling);
+}
+
 pub(crate) fn report(
     replica: &Replica,
     memory: &ReplicaMemory,
@@ -127,7 +135,7 @@ pub(crate) fn report(
         max_series: limits.max_series,
         max_process_series: limits.max_process_series,
         shards,
-        scalings: scalings[scalings.len().saturating_sub(SCALINGS_KEPT)..].to_vec(),
+        scalings: scalings.to_vec(),
     }
 }
 
@@ -165,4 +173,18 @@ fn better(new: &ScrapeStatus, old: &ScrapeStatus) -> bool {
         return new.health != Health::Unknown;
     }
     new.health == Health::Up && (old.health != Health::Up || new.count.series > old.count.series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_scalings_are_kept() {
+        let mut scalings = Vec::new();
+        for to in 0..50 {
+            keep(&mut scalings, Scaling { at: Timestamp::UNIX_EPOCH, from: 0, to, reason: String::new() });
+        }
+        assert_eq!(scalings.iter().map(|scaling| scaling.to).collect::<Vec<_>>(), (30..50).collect::<Vec<_>>());
+    }
 }

@@ -30,12 +30,13 @@ impl Unplaced {
         let lasting: BTreeMap<TargetHash, &'static str> =
             unassigned.iter().filter(|(_, reason)| !reason.is_passing()).map(|(hash, reason)| (*hash, reason.kind())).collect();
         let (hash, reason) = unassigned.iter().find(|(hash, _)| lasting.contains_key(hash))?;
-        let quiet = self.at.is_some_and(|at| elapsed(at, now) < QUIET);
+        // A time that is to come is one of a clock that was set back.
+        let quiet = self.at.is_some_and(|at| at <= now && elapsed(at, now) < QUIET);
         if quiet || lasting == self.told {
             return None;
         }
         let target = catalog.targets.get(hash);
-        let example = target.map_or_else(|| hash.to_string(), |target| format!("{} of job {}", target.url, target.job));
+        let example = target.map_or_else(|| hash.to_string(), |target| format!("{} of job {}", target.place(), target.job));
         let number = lasting.len();
         let (targets, have) = if number == 1 { ("target", "has") } else { ("targets", "have") };
         self.told = lasting;
@@ -72,5 +73,25 @@ mod tests {
         assert_eq!(unplaced.news(&unassigned, &catalog, at(10_020)), None, "not so soon");
         assert!(unplaced.news(&unassigned, &catalog, at(10_610)).is_some());
         assert_eq!(unplaced.news(&BTreeMap::new(), &catalog, at(20_000)), None);
+        unassigned.insert(TargetHash(5), too_big());
+        assert!(unplaced.news(&unassigned, &catalog, at(500)).is_some(), "the clock was set back");
+    }
+
+    #[test]
+    fn parameters_are_not_told() {
+        let hash = TargetHash(1);
+        let target = kvass_model::Target {
+            hash,
+            job: "j".into(),
+            discovered: Default::default(),
+            labels: Default::default(),
+            url: "http://h/probe?key=secret".to_owned(),
+            interval: Duration::ZERO,
+            timeout: Duration::ZERO,
+        };
+        let catalog = Catalog { targets: [(hash, target.into())].into(), ..Catalog::default() };
+        let reason = UnassignedReason::TooBig { count: SeriesCount::default(), barrier: Barrier::MaxShards(2) };
+        let text = Unplaced::default().news(&[(hash, reason)].into(), &catalog, Timestamp::UNIX_EPOCH).unwrap();
+        assert!(text.contains("http://h/probe of job j") && !text.contains("secret"), "{text}");
     }
 }

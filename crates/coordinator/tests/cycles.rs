@@ -333,6 +333,80 @@ async fn scraping_can_be_stopped() {
     fleet.stop().await;
 }
 
+/// As the Prometheus Operator writes it: the label says something else than the name of the job.
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_of_a_job_that_was_renamed_go_on_under_its_new_name() {
+    fake::rustls();
+    let relabel = "  relabel_configs: [{target_label: job, replacement: fixed}]\n";
+    let config = config_of(&[exporter(10).await]) + relabel;
+    let renamed = config.replace("job_name: j", "job_name: k");
+    let [a] = shards(good(&config)).await;
+    let fleet = Fleet::start(&config, &[&a], limit(1000)).await;
+    until("assigned", || a.lock().jobs.values().eq(["j"])).await;
+    let hashes = a.hashes();
+    std::fs::write(fleet.config_file(), &renamed).unwrap();
+    a.lock().behaviour.config_text.clone_from(&renamed);
+    until("renamed", || a.lock().jobs.values().eq(["k"])).await;
+    assert_eq!(a.hashes(), hashes, "the same identity");
+    let posts = a.lock().posts.len();
+    let dir = fleet.stop().await;
+
+    // While no coordinator runs.
+    let options = options(dir.path(), &[&a], limit(1000));
+    a.lock().behaviour.config_text.clone_from(&config);
+    let fleet = Fleet::with(dir, &config, options).await;
+    until("renamed again", || a.lock().jobs.values().eq(["j"])).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(a.lock().posts.len(), posts + 1, "sent once");
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_new_does_not_undo_that_scraping_is_stopped() {
+    fake::rustls();
+    let config = config_of(&[exporter(10).await]);
+    let [fresh, stopped] = shards(good(&config)).await;
+    let reason = json!({"stopScrapeReason": "maintenance"});
+    stopped.lock().extra.push(reason.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), &[&fresh], limit(1000));
+    let file = dir.path().join("static-shards.yaml");
+    let more = format!("- shards:\n  - {{id: other, url: \"http://{}\"}}\n", stopped.address);
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
+    let fleet = Fleet::with(dir, &config, options).await;
+    until("told", || fresh.lock().extra == [reason.clone()]).await;
+    assert!(stopped.lock().extra.iter().all(|told| *told == reason));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_go_with_the_shards_and_replicas_they_are_about() {
+    fake::rustls();
+    let config = config_of(&[exporter(10).await]);
+    let [a, b, c] = shards(good(&config)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path(), &[&a, &b], limit(1000));
+    let file = dir.path().join("static-shards.yaml");
+    let more = format!("- shards:\n  - {{id: other, url: \"http://{}\"}}\n", c.address);
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + &more).unwrap();
+    let fleet = Fleet::with(dir, &config, options).await;
+    let metrics = async || reqwest::get(format!("{}/metrics", fleet.url)).await.unwrap().text().await.unwrap();
+    until("assigned", || a.hashes().len() + b.hashes().len() == 1 && c.hashes().len() == 1).await;
+    for part in ["shard=\"shard-1\"", "replica=\"static-1\",shard=\"other\"", "scale{replica=\"static-1\"} 1"] {
+        assert!(metrics().await.contains(part), "{part}");
+    }
+    std::fs::write(&file, format!("replicas:\n- shards:\n  - {{id: shard-0, url: \"http://{}\"}}\n", a.address)).unwrap();
+    let start = std::time::Instant::now();
+    // What was counted stays.
+    let stale = |line: &&str| !line.contains("_total{") && ["shard-1", "static-1"].iter().any(|gone| line.contains(gone));
+    while let Some(line) = metrics().await.lines().find(stale) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{line}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(metrics().await.contains("shard=\"shard-0\""));
+    fleet.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_port_is_an_error_that_names_it() {
     fake::rustls();

@@ -48,7 +48,7 @@ pub fn parse_go_duration(text: &str) -> Result<Duration, DurationError> {
         for digit in fraction.bytes() {
             // Go truncates below one nanosecond as well.
             place /= 10;
-            nanos += u128::from(digit - b'0') * place;
+            nanos = nanos.saturating_add(u128::from(digit - b'0') * place);
         }
         rest = tail;
     }
@@ -134,7 +134,21 @@ mod tests {
         ] {
             assert_eq!(parse_go_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
-        for bad in ["", "5", "1d", "1w", "-5s", "s", ".s", "1..5s", "1h 30m", "9223372037s", "+", "1h30"] {
+        for bad in [
+            "",
+            "5",
+            "1d",
+            "1w",
+            "-5s",
+            "s",
+            ".s",
+            "1..5s",
+            "1h 30m",
+            "9223372037s",
+            "+",
+            "1h30",
+            "340282366920938463463374607431768211.9us",
+        ] {
             assert!(parse_go_duration(bad).is_err(), "{bad:?}");
         }
     }

@@ -50,6 +50,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// Where it is scraped, for logs: without parameters, which may be secrets.
+    pub fn place(&self) -> &str {
+        self.url.split('?').next().unwrap_or_default()
+    }
+
     /// The labels that reach its series: those without the `__` prefix.
     pub fn public_labels(&self) -> Labels {
         public_labels(&self.labels)

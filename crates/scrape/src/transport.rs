@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -29,6 +29,10 @@ use crate::{
 /// grows to 220 KB with bodies of 150 KB, which thousands of targets multiply.
 const READ_BUFFER: usize = 16 << 10;
 
+/// Largest head of a response in bytes, as in Prometheus. One that does not fit into [`READ_BUFFER`] is asked for again.
+const LARGEST_HEAD: usize = 10 << 20;
+const MOST_HEADERS: usize = 16 << 10;
+
 /// How long a connection is kept for the next request; above all usual scrape intervals, as in Prometheus.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -40,6 +44,14 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(60);
 
 type HyperClient = Client<Connector, Full<Bytes>>;
 
+/// The clients of one set of TLS material.
+#[derive(Clone)]
+struct Clients {
+    usual: HyperClient,
+    /// For responses with a large head. Keeps no connection, and so no buffer.
+    roomy: HyperClient,
+}
+
 /// Connections of one set of TLS and proxy settings, and single requests over them.
 pub(crate) struct Transport {
     tls: TlsConfig,
@@ -47,9 +59,9 @@ pub(crate) struct Transport {
     http2: bool,
     keep_alive: bool,
     /// Set while the TLS material cannot change.
-    fixed: Option<HyperClient>,
-    /// The client of the TLS files as last read.
-    current: Mutex<Option<(TlsMaterial, HyperClient)>>,
+    fixed: Option<Clients>,
+    /// The clients of the TLS files as last read.
+    current: Mutex<Option<(TlsMaterial, Clients)>>,
 }
 
 impl Transport {
@@ -84,7 +96,8 @@ impl Transport {
         mut request: Request<Full<Bytes>>,
         deadline: &Deadline,
     ) -> Result<Response<Incoming>, ScrapeError> {
-        let client = self.client().await?;
+        let Clients { usual, roomy } = self.clients().await?;
+        let mut client = &usual;
         let uri = request.uri().clone();
         // hyper would leave out default ports; Prometheus sends the address as it is written.
         if let Some(host) = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
@@ -93,6 +106,7 @@ impl Transport {
         self.proxy.decorate(&uri, request.headers_mut());
 
         let mut retried = false;
+        let mut has_room = false;
         loop {
             let mut attempt = request.clone();
             let connection = capture_connection(&mut attempt);
@@ -105,6 +119,10 @@ impl Transport {
                 Ok(Err(error)) => error,
                 Err(_) => return Err(deadline.error(phase())),
             };
+            if !has_room && request.method() == Method::GET && is_too_large(&error) {
+                (client, has_room) = (&roomy, true);
+                continue;
+            }
             let was_used = connection.connection_metadata().as_ref().is_some_and(Used::is_marked);
             if retried || !was_used || !is_closed(&error) {
                 return Err(request_error(&error, &uri));
@@ -113,37 +131,44 @@ impl Transport {
         }
     }
 
-    /// The client for the TLS files as they are now.
-    async fn client(&self) -> Result<HyperClient, ScrapeError> {
-        if let Some(client) = &self.fixed {
-            return Ok(client.clone());
+    /// The clients for the TLS files as they are now.
+    async fn clients(&self) -> Result<Clients, ScrapeError> {
+        if let Some(clients) = &self.fixed {
+            return Ok(clients.clone());
         }
         let material = TlsMaterial::read(&self.tls).await?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, client)) = &*current
+        if let Some((known, clients)) = &*current
             && *known == material
         {
-            return Ok(client.clone());
+            return Ok(clients.clone());
         }
-        let client = self.build(&material).map_err(|problem| ScrapeError::Credentials { field: "tls_config", problem })?;
-        *current = Some((material, client.clone()));
-        Ok(client)
+        let clients = self.build(&material).map_err(|problem| ScrapeError::Credentials { field: "tls_config", problem })?;
+        *current = Some((material, clients.clone()));
+        Ok(clients)
     }
 
-    fn build(&self, material: &TlsMaterial) -> Result<HyperClient, String> {
+    fn build(&self, material: &TlsMaterial) -> Result<Clients, String> {
         let connector = Connector::new(Tls::new(&self.tls, material, self.http2)?, Arc::clone(&self.proxy));
-        Ok(Client::builder(TokioExecutor::new())
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(if self.keep_alive { MAX_IDLE_PER_HOST } else { 0 })
             .set_host(false)
-            .http1_read_buf_exact_size(READ_BUFFER)
             // Some embedded exporters compare header names by case.
             .http1_title_case_headers(true)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
-            .build(connector))
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http2_keep_alive_interval(HTTP2_PING_INTERVAL);
+        let usual = builder
+            .clone()
+            .pool_max_idle_per_host(if self.keep_alive { MAX_IDLE_PER_HOST } else { 0 })
+            .http1_read_buf_exact_size(READ_BUFFER)
+            .build(connector.clone());
+        let roomy =
+            builder.pool_max_idle_per_host(0).http1_max_buf_size(LARGEST_HEAD).http1_max_headers(MOST_HEADERS).build(connector);
+        Ok(Clients { usual, roomy })
     }
 }
 
@@ -160,6 +185,11 @@ fn is_closed(error: &(dyn Error + 'static)) -> bool {
         cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
             || cause.downcast_ref::<io::Error>().is_some_and(reset)
     })
+}
+
+/// Whether the head of the response did not fit.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large))
 }
 
 fn request_error(error: &(dyn Error + 'static), uri: &Uri) -> ScrapeError {

@@ -12,6 +12,7 @@ mod operator_config;
 mod process_metrics;
 mod read_config;
 pub mod shutdown;
+pub mod tasks;
 mod write_file;
 
 pub use build_info::BuildInfo;

@@ -13,8 +13,13 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> io::Result<()
     // Hidden, and with an ending that no file SD pattern can match.
     let temporary = directory.join(format!(".{}.tmp", name.to_string_lossy()));
     let result = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-        // The mode above is subject to the umask and to a leftover file's own.
+        // What a crash left behind may be another user's, whose permissions are not ours to change.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        // The mode above is subject to the umask.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(content)?;
         file.sync_all()?;
@@ -40,6 +45,17 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_is_replaced_and_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("store.json"), dir.path().join("other"));
+        fs::write(&other, "other").unwrap();
+        std::os::unix::fs::symlink(&other, dir.path().join(".store.json.tmp")).unwrap();
+        write_atomically(&path, b"new", 0o600).unwrap();
+        assert_eq!((fs::read_to_string(&path).unwrap(), fs::read_to_string(&other).unwrap()), ("new".into(), "other".into()));
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
     }
 
     #[test]

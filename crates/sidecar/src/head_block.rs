@@ -59,8 +59,9 @@ impl HeadBlock {
                 }
             }
             Some(since) => {
-                let settled = Duration::try_from(now.duration_since(since)).is_ok_and(|idle| idle >= settling);
-                if settled { Step::Snapshot } else { Step::Settle }
+                // A time that is to come is one of a clock that was set back.
+                let idle = now.duration_since(since).unsigned_abs();
+                if idle >= settling { Step::Snapshot } else { Step::Settle }
             }
         }
     }
@@ -99,6 +100,8 @@ mod tests {
             (&fresh, idle, 159, Step::Settle),
             (&fresh, idle, 90, Step::Settle),
             (&fresh, idle, 160, Step::Snapshot),
+            // The clock was set back.
+            (&fresh, idle, -10_000, Step::Snapshot),
             (&made, idle, 161, Step::TakeIn),
             (&empty, idle, 161, Step::TakeIn),
             (&taken, idle, 170, Step::Look),

@@ -208,6 +208,9 @@ impl Pushed {
     fn push(&self, text: &str) -> Result<(), PushError> {
         let _pushing = lock(&self.pushing);
         if self.text.load().as_deref().is_some_and(|current| current == text) {
+            // Another one may have been refused in between.
+            let last_success = self.state.load().last_success;
+            self.state.store(Arc::new(ReloadState { last_success, error: None }));
             return Ok(());
         }
         let parsed = self.parse(text).map_err(PushError::from);

@@ -51,13 +51,15 @@ pub(crate) struct Shard {
     /// Jobs without a client, and why.
     unusable_jobs: ArcSwap<HashMap<Arc<str>, String>>,
     extra: ArcSwap<ExtraConfig>,
+    /// What is kept and what is in force must come from the same request.
+    extra_changes: Mutex<()>,
     line: ArcSwap<PrometheusLine>,
     /// Beside us is no Prometheus but vmagent.
     vmagent: AtomicBool,
     /// Prometheus did not see files, see [`Delivery::choose`].
     files_unseen: AtomicBool,
     /// Changes of what is wanted happen one after the other.
-    changing: tokio::sync::Mutex<AppliedConfig>,
+    changing: Arc<tokio::sync::Mutex<AppliedConfig>>,
     /// The injected configuration Prometheus should run with.
     pub(crate) wanted: watch::Sender<Option<Wanted>>,
     /// Files are not what they should be.
@@ -99,6 +101,19 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
 }
 
+/// Does `work` even if whoever waits for it goes away: a change that is cut short would be in force here and, without
+/// anybody who tries again, not where Prometheus reads it.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process ends.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 impl Shard {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { options, origin, prometheus, targets, extra, clients, injector, store } = parts;
@@ -118,9 +133,10 @@ impl Shard {
             store,
             unusable_jobs: ArcSwap::default(),
             extra: ArcSwap::from_pointee(extra),
+            extra_changes: Mutex::default(),
             vmagent: AtomicBool::new(false),
             files_unseen: AtomicBool::new(false),
-            changing: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
             wanted: watch::Sender::new(None),
             write_due: AtomicBool::new(false),
             up_to_date: AtomicBool::new(false),
@@ -139,7 +155,7 @@ impl Shard {
     }
 
     /// Asks who scrapes beside us, and notes it. Returns whether it answers.
-    pub(crate) async fn ask_scraper(&self) -> bool {
+    pub(crate) async fn ask_scraper(self: &Arc<Self>) -> bool {
         match self.prometheus.scraper(self.is_vmagent()).await {
             Ok(scraper) => {
                 self.set_scraper(scraper).await;
@@ -150,7 +166,7 @@ impl Shard {
     }
 
     /// A change has everything written anew.
-    async fn set_scraper(&self, scraper: Scraper) {
+    async fn set_scraper(self: &Arc<Self>, scraper: Scraper) {
         let (vmagent, seen) = match scraper {
             Scraper::Prometheus(release) => (false, release),
             // It takes labels as they are written, and every body for text.
@@ -183,6 +199,7 @@ impl Shard {
 
     /// Takes the extra configuration into force. It concerns the proxy alone: no file changes.
     pub(crate) fn set_extra_config(&self, extra: ExtraConfig) -> Result<(), StoreError> {
+        let _changing = lock(&self.extra_changes);
         if *self.extra.load_full() != extra {
             self.store.save_extra_config(&extra)?;
             tracing::info!(stop_scrape_reason = %extra.stop_scrape_reason, "extra configuration in force");
@@ -198,8 +215,12 @@ impl Shard {
 
     /// Takes a target list: kept first, then in force, then written for Prometheus. Reloads that are
     /// needed happen later. A list equal to the present one changes nothing at all.
-    pub(crate) async fn update_targets(&self, list: TargetList) -> Result<(), UpdateError> {
-        let mut applied = self.changing.lock().await;
+    pub(crate) async fn update_targets(self: &Arc<Self>, list: TargetList) -> Result<(), UpdateError> {
+        let (shard, mut applied) = (Arc::clone(self), Arc::clone(&self.changing).lock_owned().await);
+        to_the_end(async move { shard.update_locked(list, &mut applied).await }).await
+    }
+
+    async fn update_locked(&self, list: TargetList, applied: &mut AppliedConfig) -> Result<(), UpdateError> {
         let now = Timestamp::now();
         let stored = {
             let targets = lock(&self.targets);
@@ -215,11 +236,11 @@ impl Shard {
             targets.len()
         };
         tracing::info!(targets = count, "target list in force");
-        Ok(self.apply_locked(&mut applied).await?)
+        Ok(self.apply_locked(applied).await?)
     }
 
     /// Reads the user's file again and applies it.
-    pub(crate) async fn reload(&self) -> Result<(), ReloadError> {
+    pub(crate) async fn reload(self: &Arc<Self>) -> Result<(), ReloadError> {
         let result = self.origin.reload().await;
         self.apply_logged().await;
         result
@@ -227,7 +248,7 @@ impl Shard {
 
     /// Takes a pushed configuration and applies it. One that is in force already is no news, and fine even where there is a
     /// file.
-    pub(crate) async fn push_config(&self, text: &str, caller: Caller) -> Result<(), PushError> {
+    pub(crate) async fn push_config(self: &Arc<Self>, text: &str, caller: Caller) -> Result<(), PushError> {
         if let Some(config) = self.users_config()
             && hash_of_text(text).is_ok_and(|pushed| pushed == *config.text_hash())
         {
@@ -244,12 +265,13 @@ impl Shard {
     }
 
     /// Brings clients and files in line with what is wanted.
-    pub(crate) async fn apply(&self) -> Result<(), InjectError> {
-        self.apply_locked(&mut *self.changing.lock().await).await
+    pub(crate) async fn apply(self: &Arc<Self>) -> Result<(), InjectError> {
+        let (shard, mut applied) = (Arc::clone(self), Arc::clone(&self.changing).lock_owned().await);
+        to_the_end(async move { shard.apply_locked(&mut applied).await }).await
     }
 
     /// As [`Shard::apply`]; a failure is tried again in the background.
-    pub(crate) async fn apply_logged(&self) {
+    pub(crate) async fn apply_logged(self: &Arc<Self>) {
         if let Err(error) = self.apply().await {
             tracing::error!(error = %chain(&error), "files for prometheus cannot be written, trying again");
         }

@@ -3,8 +3,12 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use kvass_config::SelfMonitor;
 use kvass_scrape::{ClientOptions, JobClients};
-use kvass_service::{FileWatcher, shutdown::hangups};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use kvass_service::{FileWatcher, shutdown::hangups, tasks::panicked};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
     Options, adoption,
@@ -48,6 +52,12 @@ pub enum RunError {
     /// The API server failed.
     #[error("the API on --web.api-addr ended")]
     Api(#[source] io::Error),
+    /// The scrape proxy failed.
+    #[error("the scrape proxy on --web.proxy-addr ended")]
+    Proxy,
+    /// A task that has to run all the time panicked.
+    #[error("a background task ended")]
+    Background(#[source] JoinError),
 }
 
 /// One sidecar, listening but not yet serving.
@@ -97,10 +107,10 @@ impl Sidecar {
         let targets = Targets::restore(store.load(), Timestamp::now());
         let extra = store.load_extra_config();
         origin.load().await;
-        let shard = Shard::new(Parts { options, origin, prometheus, targets, extra, clients, injector, store });
+        let shard = Arc::new(Shard::new(Parts { options, origin, prometheus, targets, extra, clients, injector, store }));
         // One that runs already must not get its targets in another form first. One that does not answer is asked again.
         let _ = tokio::time::timeout(FIRST_ASK, shard.ask_scraper()).await;
-        Ok(Sidecar { api, proxy, api_address, proxy_address, shard: Arc::new(shard) })
+        Ok(Sidecar { api, proxy, api_address, proxy_address, shard })
     }
 
     /// Where the API listens.
@@ -113,10 +123,15 @@ impl Sidecar {
         self.proxy_address
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_shard(self) -> Arc<Shard> {
+        self.shard
+    }
+
     /// Serves until `shutdown` completes; running requests then have a few seconds to finish.
     ///
     /// # Errors
-    /// When the API server fails.
+    /// When a server or a background task fails.
     pub async fn run(self, shutdown: impl Future) -> Result<(), RunError> {
         let Sidecar { api, proxy, api_address, proxy_address, shard } = self;
         tracing::info!(api = %api_address, proxy = %proxy_address, targets = crate::lock(&shard.targets).len(), "sidecar started");
@@ -127,20 +142,22 @@ impl Sidecar {
         };
 
         let mut background = background(&shard);
-        let proxy = tokio::spawn(serve_proxy(proxy, Arc::clone(&shard), stopped(stopping.clone())));
+        let mut proxy = tokio::spawn(serve_proxy(proxy, Arc::clone(&shard), stopped(stopping.clone())));
         let routes = web::router(Arc::clone(&shard)).into_make_service_with_connect_info::<SocketAddr>();
         let api = axum::serve(api, routes).with_graceful_shutdown(stopped(stopping));
         let mut api = tokio::spawn(async move { api.await });
 
         let early = tokio::select! {
             _ = shutdown => None,
-            ended = &mut api => Some(ended),
+            ended = &mut api => Some(ended.map_err(io::Error::other).and_then(|result| result).map_err(RunError::Api)),
+            _ = &mut proxy => Some(Err(RunError::Proxy)),
+            error = panicked(&mut background) => Some(Err(RunError::Background(error))),
         };
         tracing::info!("sidecar stops");
         background.abort_all();
         let _ = stop.send(true);
-        if let Some(ended) = early {
-            return ended.map_err(io::Error::other).and_then(|result| result).map_err(RunError::Api);
+        if let Some(result) = early {
+            return result;
         }
         // Whoever has not finished by then is cut off.
         let _ = tokio::time::timeout(SHUTDOWN, async { tokio::join!(proxy, api) }).await;

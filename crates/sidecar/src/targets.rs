@@ -268,7 +268,7 @@ impl Targets {
     /// that Prometheus could not be asked.
     pub(crate) fn forget_released(&mut self, listed: Option<&dyn Fn(TargetHash) -> bool>, now: Timestamp) {
         self.released.retain(|hash, released| {
-            let fresh = now.duration_since(released.since) < RELEASE_MINIMUM;
+            let fresh = released.age(now) < RELEASE_MINIMUM;
             !released.expired(now) && (fresh || listed.is_none_or(|listed| listed(*hash)))
         });
     }
@@ -276,7 +276,12 @@ impl Targets {
 
 impl Released {
     fn expired(&self, now: Timestamp) -> bool {
-        now.duration_since(self.since) >= RELEASE_GRACE
+        self.age(now) >= RELEASE_GRACE
+    }
+
+    /// Where the clock was set back, by as much: it must not be served until the clock is there again.
+    fn age(&self, now: Timestamp) -> SignedDuration {
+        now.duration_since(self.since).abs()
     }
 }
 
@@ -405,6 +410,7 @@ mod tests {
         targets.replace(list(&[("j", &[1])]), at(0));
         targets.replace(TargetList::new(), at(0));
         assert_eq!(targets.find(TargetHash(1), "j", at(31)), Found::Unknown);
+        assert_eq!(targets.find(TargetHash(1), "j", at(-1000)), Found::Unknown, "the clock was set back");
     }
 
     #[test]

@@ -218,3 +218,74 @@ fn object_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         _ => json_body(body),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::{DeliveryMode, Options, Sidecar};
+
+    /// Nothing listens where Prometheus should be.
+    async fn shard(folder: &std::path::Path) -> Arc<Shard> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        std::fs::write(folder.join("prometheus.yml"), "scrape_configs: [{job_name: j}]").unwrap();
+        let options = Options {
+            proxy_address: "127.0.0.1:0".to_owned(),
+            api_address: "127.0.0.1:0".to_owned(),
+            prometheus_url: "http://127.0.0.1:9".to_owned(),
+            config_file: Some(folder.join("prometheus.yml")),
+            output_file: folder.join("injected.yml"),
+            store_path: folder.join("store"),
+            legacy_target_file: None,
+            inject_proxy: None,
+            service_account_path: None,
+            tsdb_path: None,
+            fetch_head_series: true,
+            keep_alive: true,
+            self_monitor: false,
+            pod_name: String::new(),
+            scrape_proxy: None,
+            http2: true,
+            body_size_limit: 1 << 20,
+            delivery: DeliveryMode::Static,
+            external_labels: Default::default(),
+            strip_rules: false,
+            prometheus_version: None,
+            compat_coordinator_url: None,
+        };
+        Sidecar::build(options).await.unwrap().into_shard()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_applied_though_the_coordinator_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = shard(folder.path()).await;
+        shard.apply().await.unwrap();
+        let mut wanted = shard.wanted.subscribe();
+        let list = r#"{"Targets":{"j":[{"hash":5,"labels":{"__address__":"h:1"}}]}}"#;
+        // The server drops the handler when its connection ends.
+        assert!(update_targets(State(Arc::clone(&shard)), Bytes::from(list)).now_or_never().is_none());
+        let reload = tokio::time::timeout(
+            Duration::from_secs(10),
+            wanted.wait_for(|wanted| wanted.as_ref().is_some_and(|wanted| wanted.yaml.contains("h:1"))),
+        );
+        reload.await.expect("prometheus is to be reloaded with the new target").unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_reason_not_to_scrape_is_one_of_those_told_at_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = shard(folder.path()).await;
+        let told = (0..200).map(|number| {
+            let shard = Arc::clone(&shard);
+            let body = Bytes::from(format!("{{\"stopScrapeReason\":\"{}\"}}", "x".repeat(number)));
+            tokio::spawn(async move { set_extra_config(State(shard), body).await.is_ok() })
+        });
+        let told = futures::future::join_all(told.collect::<Vec<_>>()).await;
+        assert!(told.into_iter().all(|told| told.unwrap()));
+        assert_eq!(shard.store.load_extra_config(), *shard.extra_config());
+    }
+}

@@ -4,7 +4,7 @@ use kvass_config::{InjectOptions, Secret};
 use kvass_coordinator::{DelegateOptions, KubernetesShards, LeaderElection, MaxLoss, Options, ProcessShards, ShardOptions};
 use kvass_plan::Limits;
 
-use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable};
+use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable, without_credentials};
 use crate::flags::{CoordinatorFlags, ShardType};
 
 /// Limit of total series where no limit is given at all.
@@ -174,8 +174,7 @@ fn delegate(url: String, config_file: String) -> Result<Option<DelegateOptions>,
         (false, false) => {}
     }
     if !url.starts_with("http://") && !url.starts_with("https://") {
-        // It may hold a password.
-        let value = url.split('@').next_back().unwrap_or_default().to_owned();
+        let value = without_credentials(&url);
         return Err(OptionsError::Value { flag: "discovery.prometheus-url", value, expected: "a URL with http:// or https://" });
     }
     Ok(Some(DelegateOptions { url, config_file: config_file.into() }))

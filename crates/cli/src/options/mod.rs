@@ -49,6 +49,11 @@ fn body_size_limit(limit: u64) -> u64 {
     if limit == 0 { u64::MAX } else { limit }
 }
 
+/// A URL for an error message: what stands before an `@` may be a password.
+fn without_credentials(url: &str) -> String {
+    url.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
 fn required(flag: &'static str, value: String) -> Result<String, OptionsError> {
     non_empty(value).ok_or(OptionsError::Value { flag, value: String::new(), expected: "a value" })
 }

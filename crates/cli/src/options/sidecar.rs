@@ -3,7 +3,7 @@ use std::path::Path;
 use kvass_model::Labels;
 use kvass_sidecar::Options;
 
-use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable};
+use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable, without_credentials};
 use crate::flags::SidecarFlags;
 
 const DEFAULT_STORE_PATH: &str = "/prometheus/";
@@ -88,7 +88,9 @@ fn base_url(flag: &'static str, url: String) -> Result<String, OptionsError> {
     });
     match parsed {
         Some(_) => Ok(trimmed.to_owned()),
-        None => Err(OptionsError::Value { flag, value: url, expected: "a URL such as http://127.0.0.1:9090" }),
+        None => {
+            Err(OptionsError::Value { flag, value: without_credentials(&url), expected: "a URL such as http://127.0.0.1:9090" })
+        }
     }
 }
 
@@ -157,6 +159,8 @@ mod tests {
             let error = try_meaning(&[&format!("--prometheus.url={bad}")], &|_| None).unwrap_err();
             assert_eq!(error.to_string(), format!("--prometheus.url={bad}: expected a URL such as http://127.0.0.1:9090"));
         }
+        let error = try_meaning(&["--prometheus.url=http://user:secret@p?x=1"], &|_| None).unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]

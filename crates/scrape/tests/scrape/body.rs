@@ -39,6 +39,19 @@ async fn plain_chunked_and_gzip_bodies() {
 }
 
 #[tokio::test]
+async fn heads_that_prometheus_reads() {
+    let large = format!("X-Large: {}\r\n", "a".repeat(900 << 10));
+    let many: String = (0..500).map(|number| format!("X-{number}: 1\r\n")).collect();
+    for headers in [large, many, "X-Space : 1\r\n".to_owned(), "X-Folded: 1\r\n  2\r\n".to_owned()] {
+        let body = read(move || Reply::with(200, &headers, "up 1\n"), 0).await;
+        assert_eq!(body.as_deref(), Ok(b"up 1\n".as_slice()));
+    }
+    let endless = || Reply::raw("HTTP/1.1 200 OK\r\n", Then::Repeat(b"X: 1\r\n".repeat(1000)));
+    let error = read(endless, 0).await.unwrap_err();
+    assert_eq!(error.to_string(), "no valid HTTP response: message head is too large");
+}
+
+#[tokio::test]
 async fn cut_bodies_are_errors() {
     let whole = gzip("m 1\n".repeat(5000).as_bytes());
     let half = whole[..whole.len() / 2].to_vec();

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
 };
 
@@ -48,10 +48,12 @@ impl Exporter {
     }
 
     async fn answer(
-        mut stream: TcpStream,
+        stream: TcpStream,
         seen: &Mutex<Vec<String>>,
         reply: &(impl Fn(&str) -> (Vec<u8>, Then) + Sync),
     ) -> std::io::Result<()> {
+        // Large heads, byte by byte, would outlast a scrape on a busy machine.
+        let mut stream = BufReader::new(stream);
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await?);

@@ -31,6 +31,11 @@ async fn a_placeholder_then_what_is_pushed_even_after_a_restart() {
     assert!(hash.as_str().unwrap().starts_with("k1-"), "{hash}");
     assert!(world.read("out/injected.yml").contains("injected_targets/j.json"));
     world.assign(&[target(1, "h:1", "/m")]).await;
+    for (text, good) in [("a: [", 0), (CONFIG, 1)] {
+        world.post("/api/v1/status/config/", json!({"rawContent": text})).await;
+        let metrics = world.text("/metrics").await;
+        assert!(metrics.contains(&format!("kvass_sidecar_config_last_reload_successful {good}\n")), "{text}: {metrics}");
+    }
 
     let world = World::start(world.stop().await, |o| o.config_file = None).await;
     assert_eq!(world.get("/api/v1/shard/runtimeinfo/").await.1["data"]["ConfigHash"], hash);

@@ -6,16 +6,16 @@
 use std::ops::RangeInclusive;
 
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
-use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
-};
+use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
 
 use super::{
     Cluster, Found, id, pods,
-    wish::{FIELD_MANAGER, noted, replicas},
+    wish::{noted, replicas},
 };
+
+/// Shards whose claims are deleted in one cycle.
+const AT_ONCE: usize = 20;
 
 /// Annotation with the ordinals whose claims are to be deleted, `from-to`.
 pub(super) const DUE: &str = "kvass.io/delete-claims";
@@ -42,63 +42,70 @@ pub(super) fn note_at_scale(set: &StatefulSet, scale: u32, before: u32, delete: 
     }
 }
 
-/// Deletes the claims that are due and whose pods are gone. The wish is read anew before each deletion, so that
-/// growth in between keeps the claim.
-pub(super) async fn delete_due(cluster: &Cluster, found: &Found) {
+/// Deletes the claims that are due and whose pods are gone, those of the last shards first, and takes what is done off the
+/// note: the calls of one cycle are few, however many shards were removed at once. The wish is read anew before each
+/// deletion, so that growth in between keeps the claim.
+pub(super) async fn delete_due(cluster: &Cluster, found: &mut Found) {
+    let Some(due) = due(&found.set) else { return };
+    let first = wished(&found.set).max(*due.start());
+    let mut ordinals = (first..=*due.end()).rev();
+    let batch: Vec<u32> = ordinals.by_ref().take(AT_ONCE).collect();
+    let mut left = ordinals.next();
+    for ordinal in batch {
+        match delete(cluster, found, ordinal).await {
+            Some(true) => {}
+            Some(false) => left = left.max(Some(ordinal)),
+            None => return,
+        }
+    }
+    let note = left.map(|last| format!("{}-{last}", due.start()));
+    if found.set.annotations().get(DUE) == note.as_ref() {
+        return;
+    }
+    match cluster.patch(found, json!({ "metadata": { "annotations": { DUE: note } } })).await {
+        Ok(()) => {}
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        Err(error) => tracing::warn!(replica = %id(&found.set), %error, "claims are deleted but the note of it stays"),
+    }
+}
+
+/// Whether nothing is left to be done for this ordinal; `None` when nothing can be done for any.
+async fn delete(cluster: &Cluster, found: &Found, ordinal: u32) -> Option<bool> {
     let set = &found.set;
-    let Some(due) = due(set) else { return };
+    if pods::by_ordinal(set, &found.pods).contains_key(&ordinal) {
+        return Some(false);
+    }
     let (name, namespace) = (set.name_any(), set.namespace().unwrap_or_default());
-    let present = pods::by_ordinal(set, &found.pods);
-    let sets: Api<StatefulSet> = Api::namespaced(cluster.client.clone(), &namespace);
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client.clone(), &namespace);
-    let templates = set.spec.volume_claim_templates.clone().unwrap_or_default();
-    let wished = |set: &StatefulSet| noted(set).unwrap_or(0).max(replicas(set));
-    let (mut waiting, mut version) = (false, set.resource_version());
-    for ordinal in due.filter(|ordinal| *ordinal >= wished(set)) {
-        if present.contains_key(&ordinal) {
-            waiting = true;
+    let mut done = true;
+    for template in set.spec.volume_claim_templates.iter().flatten() {
+        let current = match cluster.sets(&namespace).get(&name).await {
+            Ok(current) if current.uid() == set.uid() => current,
+            Ok(_) => return None,
+            Err(error) => {
+                tracing::warn!(replica = %id(set), %error, "claims of removed shards stay for now");
+                return None;
+            }
+        };
+        if wished(&current) > ordinal {
             continue;
         }
-        for template in &templates {
-            let current = match sets.get(&name).await {
-                Ok(current) if current.uid() == set.uid() => current,
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::warn!(replica = %id(set), %error, "claims of removed shards stay for now");
-                    return;
-                }
-            };
-            version = current.resource_version();
-            if wished(&current) > ordinal {
-                continue;
-            }
-            let claim = format!("{}-{name}-{}", template.name_any(), pods::first_number(set).saturating_add(ordinal));
-            match claims.delete(&claim, &DeleteParams::default()).await {
-                Ok(_) => tracing::info!(replica = %id(set), claim, "claim of a removed shard deleted"),
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => {
-                    tracing::warn!(replica = %id(set), claim, %error, "claim of a removed shard stays for now");
-                    waiting = true;
-                }
+        let claim = format!("{}-{name}-{}", template.name_any(), pods::first_number(set).saturating_add(ordinal));
+        match claims.delete(&claim, &DeleteParams::default()).await {
+            Ok(_) => tracing::info!(replica = %id(set), claim, "claim of a removed shard deleted"),
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                tracing::warn!(replica = %id(set), claim, %error, "claim of a removed shard stays for now");
+                done = false;
             }
         }
     }
-    if !waiting {
-        // With the version that was read: what somebody noted in between must not be lost.
-        let patch = json!({ "metadata": { "resourceVersion": version, "annotations": { DUE: null } } });
-        match sets
-            .patch(
-                &name,
-                &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
-                &Patch::Merge(patch),
-            )
-            .await
-        {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => tracing::warn!(replica = %id(set), %error, "claims are deleted but the note of it stays"),
-        }
-    }
+    Some(done)
+}
+
+/// How many shards there should be, whoever says so.
+fn wished(set: &StatefulSet) -> u32 {
+    noted(set).unwrap_or(0).max(replicas(set))
 }
 
 #[cfg(test)]
