@@ -65,6 +65,29 @@ scrape_configs:
 }
 
 #[test]
+fn what_jobs_find_where_they_are_scraped_from_is_named() {
+    let text = "\
+remote_write: [{url: 'http://h', authorization: {credentials_file: theirs}}]
+scrape_configs:
+- job_name: a
+  proxy_from_environment: true
+  tls_config: {ca_file: ca.pem}
+  authorization: {credentials_file: token}
+";
+    let (_dir, path) = folder(&[("p.yml", text)]);
+    let (_, notes, _) = kvass(&path, &["check", "config", "--syntax-only", "p.yml"]);
+    let named: Vec<&str> =
+        notes.lines().filter(|note| note.contains("coordinator and sidecar") && note.contains("advice")).collect();
+    assert_eq!(
+        named,
+        [
+            "  advice: p.yml:5:25: scrape_configs[0].tls_config.ca_file: coordinator and sidecar read the files that jobs name: both need them, under the same paths",
+            "  advice: job a: proxy_from_environment: the environment of coordinator and sidecar counts",
+        ]
+    );
+}
+
+#[test]
 fn what_is_refused_is_named_with_its_place() {
     let (_dir, path) = folder(&[
         ("typo.yml", "global:\n  scrape_intervall: 5s\n"),

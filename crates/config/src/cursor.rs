@@ -108,11 +108,11 @@ impl<'a> Cursor<'a> {
         Some(list.items().iter().filter_map(Node::as_scalar).map(|scalar| scalar.as_text().to_owned()).collect())
     }
 
-    /// An error about this node; shows its value if it is a scalar.
+    /// An error about this node; shows its value if it is a scalar that may be shown.
     pub(crate) fn error(&self, message: impl Into<String>) -> ConfigError {
         let error = self.error_without_value(message);
-        match self.node.as_scalar() {
-            Some(scalar) => error.with_value(url_text::mask_password(scalar.as_text())),
+        match self.node.as_scalar().and_then(|scalar| url_text::shown(scalar.as_text())) {
+            Some(value) => error.with_value(value),
             None => error,
         }
     }

@@ -69,6 +69,16 @@ pub(crate) fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
     (!scheme.is_empty() && !host.is_empty()).then_some((scheme, host))
 }
 
+/// `text` as an error may show it; `None` where a password may be in it that ends nobody knows where, because it holds a
+/// character that should have been written as `%` and two digits.
+pub(crate) fn shown(text: &str) -> Option<String> {
+    let masked = mask_password(text);
+    let hides_password = |(user, _): (&str, &str)| user.contains(':');
+    let rest = text.split_once("://").map(|(_, rest)| rest);
+    let is_unclear = masked == text && rest.and_then(|rest| rest.rsplit_once('@')).is_some_and(hides_password);
+    (!is_unclear).then_some(masked)
+}
+
 /// `text` with the passwords of all URLs in it replaced by `xxxxx`.
 pub fn mask_password(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -141,6 +151,21 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(mask_password(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn passwords_that_end_nobody_knows_where_are_not_shown() {
+        for url in ["http://u:a/b@h", "http://u:a#b@h", "http://u:a?b@h", "http://u:a b@h", "http://u:a\"b@h"] {
+            assert_eq!(shown(url), None, "{url}");
+        }
+        for (text, expected) in [
+            ("http://u:a@h/b c", "http://u:xxxxx@h/b c"),
+            ("http://u@h:port", "http://u@h:port"),
+            ("http://h:port/", "http://h:port/"),
+            ("a:b@c", "a:b@c"),
+        ] {
+            assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
         }
     }
 

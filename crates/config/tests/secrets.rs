@@ -26,6 +26,16 @@ fn no_secret_is_shown() {
 }
 
 #[test]
+fn a_password_that_breaks_its_url_is_not_shown() {
+    for url in ["http://me:hunter2/x@h", "http://me:hunter2#x@h", "http://me:hunter2 x@h", "http://me:hunter2%x@h"] {
+        let text = format!("scrape_configs:\n- job_name: a\n  proxy_url: '{url}'\n");
+        let context = LoadContext { path: "p.yml".into(), line: V2, env: &|_| None, read_glob: &|_| Ok(Vec::new()) };
+        let error = Config::parse(&text, &context).unwrap_err().to_string();
+        assert!(error.starts_with("p.yml:3:14: scrape_configs[0].proxy_url: ") && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
 fn without_secrets_only_the_form_changes() {
     let config = load("scrape_configs: [{job_name: 'a', bearer_token: '', params: {v: [1.10]}}] # comment\n", V2);
     let masked = "scrape_configs:\n  - job_name: \"a\"\n    bearer_token: \"\"\n    params:\n      v:\n        - 1.10\n";

@@ -36,7 +36,8 @@ impl Auth {
             Auth::Basic(auth) => {
                 let user = reveal_or_empty(auth.username.as_ref(), "basic_auth.username_file").await?;
                 let password = reveal_or_empty(auth.password.as_ref(), "basic_auth.password_file").await?;
-                Ok(Some(basic(&user, &password)))
+                // That of a block scalar, which Prometheus 2 takes off as well; 3 sends it, and no server takes it.
+                Ok(Some(basic(&user, password.trim_end_matches(['\r', '\n']))))
             }
             Auth::Header(Authorization { credentials: None, .. }) => Ok(None),
             Auth::Header(Authorization { kind, credentials: Some(source) }) => {

@@ -1,6 +1,8 @@
 //! What kvass makes of a configuration that Prometheus takes, and what its writer may want to change.
 
-use kvass_config::{Config, InlineSecret, ScrapeConfig, SdConfig, SecretForm, Survey, is_kept_from_shards};
+use kvass_config::{
+    Config, FilePurpose, InlineSecret, NamedFile, ScrapeConfig, SdConfig, SecretForm, Survey, is_kept_from_shards,
+};
 use kvass_model::format_prometheus_duration;
 use kvass_scrape::{ClientOptions, JobClients};
 use kvass_service::config_file::chain;
@@ -47,6 +49,7 @@ pub(super) fn advice(config: &Config, survey: &Survey, is_public: bool) -> Vec<S
     let mut advice: Vec<String> = config.warnings().to_vec();
     advice.extend(discovery(config, survey));
     advice.extend(clients(config));
+    advice.extend(surroundings(config, survey));
     advice.extend(config.jobs().iter().filter_map(|job| over_limit(job)));
     advice.extend(sections(config, survey));
     advice.extend(secrets(survey, is_public));
@@ -85,6 +88,20 @@ fn discovery(config: &Config, survey: &Survey) -> Vec<String> {
 fn clients(config: &Config) -> Vec<String> {
     let failed = JobClients::new(ClientOptions::default()).apply(config.jobs());
     failed.into_iter().map(|(job, error)| format!("job {job}: its targets cannot be scraped: {}", chain(&error))).collect()
+}
+
+/// What jobs find in the container that scrapes, which is no longer that of Prometheus.
+fn surroundings(config: &Config, survey: &Survey) -> Vec<String> {
+    let of_a_job = |file: &&NamedFile| file.purpose == FilePurpose::Credential && file.place.key.starts_with("scrape_configs[");
+    let file = survey.files.iter().find(of_a_job).map(|file| {
+        let place = &file.place;
+        format!("{place}: coordinator and sidecar read the files that jobs name: both need them, under the same paths")
+    });
+    let proxy =
+        config.jobs().iter().find(|job| job.http.proxy.from_environment).map(|job| {
+            format!("job {}: proxy_from_environment: the environment of coordinator and sidecar counts", job.job_name)
+        });
+    file.into_iter().chain(proxy).collect()
 }
 
 /// A job whose static targets alone are too many has none scraped.

@@ -66,7 +66,8 @@ fn static_targets(config: &Config, survey: &Survey, line: PrometheusLine) -> Vec
         })?;
         let group = groups.get(place.group)?;
         let target = group.targets.get(place.target)?;
-        let alone = TargetGroup { targets: vec![target.clone()], ..group.clone() };
+        // Not a copy of the group, which may have very many targets.
+        let alone = TargetGroup { source: group.source.clone(), targets: vec![target.clone()], labels: group.labels.clone() };
         let resolved = resolve(job, &[Arc::new(alone)], line);
         let failed = resolved.failed.first()?;
         Some(format!("{}: {:?}: {}", place.place, target.address(), failed.error))

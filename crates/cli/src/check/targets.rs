@@ -1,10 +1,15 @@
 //! `kvass check targets`: one round of service discovery, printed as `promtool check service-discovery` prints it.
 
-use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 use kvass_config::{InjectOptions, ScrapeConfig, apply_sd_injection, mask_password};
 use kvass_discovery::{Discovered, DiscoveryOptions, DnsOptions, Environment, JobDiscovery, Manager, Resolved, resolve};
-use kvass_model::{Labels, LabelsBuilder, PARAM_LABEL_PREFIX, PrometheusLine};
+use kvass_model::{Labels, LabelsBuilder, PARAM_LABEL_PREFIX, PrometheusLine, TargetGroup};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -27,7 +32,7 @@ impl Report {
 }
 
 /// A target as promtool describes it. One that relabelling dropped has no labels.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Target {
     discovered_labels: BTreeMap<String, String>,
@@ -120,16 +125,17 @@ fn problems(job: &Arc<ScrapeConfig>, found: &JobDiscovery, line: PrometheusLine)
 fn targets(job: &Arc<ScrapeConfig>, found: &JobDiscovery, line: PrometheusLine) -> Vec<Target> {
     // The limit would hide some.
     let job = Arc::new(ScrapeConfig { keep_dropped_targets: 0, ..(**job).clone() });
-    let mut by_source: BTreeMap<&str, Vec<Target>> = BTreeMap::new();
+    let mut by_source: BTreeMap<&str, (Vec<Target>, HashSet<Target>)> = BTreeMap::new();
     for group in &found.groups {
-        let shown = by_source.entry(&group.source).or_default();
+        let (shown, known) = by_source.entry(&group.source).or_default();
         for target in &group.targets {
-            let alone = kvass_model::TargetGroup { targets: vec![target.clone()], ..(**group).clone() };
+            let (source, labels) = (group.source.clone(), group.labels.clone());
+            let alone = TargetGroup { source, targets: vec![target.clone()], labels };
             let target = described(&resolve(&job, &[Arc::new(alone)], line));
-            shown.extend(target.filter(|target| !shown.contains(target)));
+            shown.extend(target.filter(|target| known.insert(target.clone())));
         }
     }
-    by_source.into_values().flatten().collect()
+    by_source.into_values().flat_map(|(shown, _)| shown).collect()
 }
 
 /// The one target that was resolved.

@@ -24,6 +24,12 @@ pub(crate) enum UnknownKeys<'a> {
 /// Refuses keys that are not known and values of another type than their key asks for.
 pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> Result<(), ConfigError> {
     let node = cursor.node();
+    if matches!(kind, Kind::Free(_) | Kind::Labels)
+        && let Some(entry) = node.entries().iter().find(|entry| entry.overrides)
+    {
+        let error = cursor.child(&entry.key.text, &entry.value).error_without_value("given twice, once by a merge");
+        return Err(error.moved_to(entry.at.line, entry.at.column));
+    }
     match (kind, &node.value) {
         (Kind::Any, _) => Ok(()),
         (Kind::PathsAsGiven(kind), _) => check(kind, cursor, rules),

@@ -33,6 +33,8 @@ pub(crate) struct Scalar {
 pub(crate) struct Entry {
     pub(crate) key: Scalar,
     pub(crate) at: Position,
+    /// It takes the place of one that a merge put there.
+    pub(crate) overrides: bool,
     pub(crate) value: Node,
 }
 
@@ -93,8 +95,10 @@ impl Node {
     }
 
     pub(crate) fn map(entries: impl IntoIterator<Item = (impl Into<String>, Node)>) -> Self {
-        let entries =
-            entries.into_iter().map(|(key, value)| Entry { key: Scalar::text(key), at: Position::default(), value }).collect();
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| Entry { key: Scalar::text(key), at: Position::default(), overrides: false, value })
+            .collect();
         Node { value: Value::Map(entries), at: Position::default() }
     }
 
@@ -151,7 +155,7 @@ impl Node {
     pub(crate) fn set(&mut self, key: &str, value: Node) {
         self.edit(|entries| match entries.iter_mut().find(|entry| entry.key.text == key) {
             Some(entry) => entry.value = value,
-            None => entries.push(Entry { key: Scalar::text(key), at: Position::default(), value }),
+            None => entries.push(Entry { key: Scalar::text(key), at: Position::default(), overrides: false, value }),
         });
     }
 

@@ -1,8 +1,4 @@
-use std::{
-    collections::{HashMap, HashSet},
-    fmt::Write,
-    path::Path,
-};
+use std::{collections::HashMap, fmt::Write, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
@@ -63,7 +59,12 @@ struct Open {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, merges: Vec<Node>, key: Option<(Scalar, Position)> },
+    /// Each merge with the number of entries in front of it.
+    Map {
+        entries: Vec<Entry>,
+        merges: Vec<(usize, Vec<Entry>)>,
+        key: Option<(Scalar, Position)>,
+    },
 }
 
 /// What an anchor names.
@@ -153,15 +154,19 @@ impl Builder<'_> {
                 (Some((name, name_at)), value) => {
                     let value = Node { value, at };
                     if name.plain && name.text == "<<" {
-                        match value.value {
-                            Value::Map(_) => merges.push(value),
-                            Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
-                                merges.extend(items)
-                            }
-                            _ => return Err(self.error(name_at, "expected a mapping, or a list of mappings, to be merged")),
+                        let mappings = match value.value {
+                            Value::List(items) => items,
+                            _ => vec![value],
+                        };
+                        // Of a list, the first wins.
+                        for mapping in mappings.into_iter().rev() {
+                            let Value::Map(merged) = mapping.value else {
+                                return Err(self.error(name_at, "expected a mapping, or a list of mappings, to be merged"));
+                            };
+                            merges.push((entries.len(), merged));
                         }
                     } else {
-                        entries.push(Entry { key: name, at: name_at, value });
+                        entries.push(Entry { key: name, at: name_at, overrides: false, value });
                     }
                 }
             },
@@ -233,18 +238,52 @@ fn push_key(path: &mut String, key: &str) {
     path.push_str(key);
 }
 
-/// Adds the pairs of `merges` whose keys are not there yet; an earlier merge wins over a later one.
-fn merged(mut entries: Vec<Entry>, merges: Vec<Node>) -> Vec<Entry> {
+/// Sections that Prometheus empties before it reads one, so that a later one replaces an earlier one as a whole.
+const REPLACED_SECTIONS: [&str; 10] =
+    ["alerting", "azuread", "external_labels", "global", "http_headers", "namespaces", "otlp", "retention", "sigv4", "tsdb"];
+
+/// The pairs of a mapping and of what is merged into it, as yaml.v2 reads both into one value: what comes later wins, even
+/// where that is the merge, and a mapping adds to an earlier one of the same key.
+fn merged(entries: Vec<Entry>, merges: Vec<(usize, Vec<Entry>)>) -> Vec<Entry> {
     if merges.is_empty() {
         return entries;
     }
-    let mut known: HashSet<String> = entries.iter().map(|entry| entry.key.text.clone()).collect();
-    for merge in merges {
-        if let Value::Map(merged) = merge.value {
-            entries.extend(merged.into_iter().filter(|entry| known.insert(entry.key.text.clone())));
+    let mut all = Merged::default();
+    let (mut own, mut taken) = (entries.into_iter(), 0);
+    for (in_front, merge) in merges {
+        all.add(own.by_ref().take(in_front - taken));
+        all.add(merge);
+        taken = in_front;
+    }
+    all.add(own);
+    all.entries
+}
+
+#[derive(Default)]
+struct Merged {
+    entries: Vec<Entry>,
+    places: HashMap<String, usize>,
+}
+
+impl Merged {
+    fn add(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        for mut entry in entries {
+            let place = *self.places.entry(entry.key.text.clone()).or_insert(self.entries.len());
+            let Some(earlier) = self.entries.get_mut(place) else {
+                self.entries.push(entry);
+                continue;
+            };
+            if let (Value::Map(old), Value::Map(new)) = (&mut earlier.value.value, &mut entry.value.value)
+                && !REPLACED_SECTIONS.contains(&entry.key.text.as_str())
+            {
+                let mut both = Merged::default();
+                both.add(std::mem::take(old));
+                both.add(std::mem::take(new));
+                *new = both.entries;
+            }
+            *earlier = Entry { overrides: true, ..entry };
         }
     }
-    entries
 }
 
 fn size(node: &Node) -> usize {

@@ -123,7 +123,7 @@ fn node() -> impl Strategy<Value = Node> {
                 let mut entries: Vec<Entry> = Vec::new();
                 for (key, value) in pairs {
                     if entries.iter().all(|entry| entry.key.text != key.text) {
-                        entries.push(Entry { key, at: Position::default(), value });
+                        entries.push(Entry { key, at: Position::default(), overrides: false, value });
                     }
                 }
                 Node { value: Value::Map(entries), at: Position::default() }

@@ -25,11 +25,13 @@ async fn authorization_sent(config: &HttpClientConfig) -> Option<String> {
 async fn kinds_of_authorization() {
     let plain = HttpClientConfig::default();
     assert_eq!(authorization_sent(&plain).await, None);
-    let basic = BasicAuth { username: inline("user"), password: inline("pass") };
-    assert_eq!(
-        authorization_sent(&HttpClientConfig { basic_auth: Some(basic), ..plain.clone() }).await.as_deref(),
-        Some("Basic dXNlcjpwYXNz")
-    );
+    for password in ["pass", "pass\n"] {
+        let basic = BasicAuth { username: inline("user"), password: inline(password) };
+        assert_eq!(
+            authorization_sent(&HttpClientConfig { basic_auth: Some(basic), ..plain.clone() }).await.as_deref(),
+            Some("Basic dXNlcjpwYXNz")
+        );
+    }
     for (kind, credentials, expected) in
         [("Bearer", inline("t"), Some("Bearer t")), ("Custom", inline(" t\n"), Some("Custom t")), ("Bearer", None, None)]
     {
