@@ -89,7 +89,7 @@ mod tests {
             interval: Duration::ZERO,
             timeout: Duration::ZERO,
         };
-        let catalog = Catalog { targets: Arc::new([(hash, target.into())].into()), ..Catalog::default() };
+        let catalog = Catalog { targets: std::sync::Arc::new([(hash, target.into())].into()), ..Catalog::default() };
         let reason = UnassignedReason::TooBig { count: SeriesCount::default(), barrier: Barrier::MaxShards(2) };
         let text = Unplaced::default().news(&[(hash, reason)].into(), &catalog, Timestamp::UNIX_EPOCH).unwrap();
         assert!(text.contains("http://h/probe of job j") && !text.contains("secret"), "{text}");
