@@ -83,6 +83,15 @@ fn only_the_first_document_counts() {
 }
 
 #[test]
+fn comments_need_no_blank_and_a_dash_no_quotes() {
+    let text = "scrape_configs:\n- job_name: \"é\"#1\n  relabel_configs: [{separator: -, target_label: 'a'#2\n    }, {target_label: b, separator: -}]#3
+- job_name: a#4\n  params: {a: [-, b, -]}#5\n";
+    let config = load(text, V3);
+    assert_eq!(job(&config, "é").relabel_configs.len(), 2);
+    assert_eq!(job(&config, "a#4").params["a"], ["-", "b", "-"]);
+}
+
+#[test]
 fn anchors_and_merges() {
     let config = good("anchors_and_merges");
     assert_eq!(per_job(&config, |job| job.scrape_interval.as_secs()), [7, 7, 9]);

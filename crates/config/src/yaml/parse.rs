@@ -1,4 +1,4 @@
-use std::{collections::HashMap, fmt::Write, path::Path};
+use std::{borrow::Cow, collections::HashMap, fmt::Write, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
@@ -21,8 +21,39 @@ pub(crate) struct Document {
     pub(crate) more: bool,
 }
 
+/// How often a text is written in other words before it is refused.
+const MOST_REWRITES: usize = 1_000;
+
 /// Reads the first document of `text`; `file` names it in errors.
 pub(crate) fn parse(text: &str, file: &Path) -> Result<Document, ConfigError> {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..MOST_REWRITES {
+        match read(&text, file) {
+            Err((error, at)) => match at.and_then(|at| in_other_words(&text, at)) {
+                Some(rewritten) => text = Cow::Owned(rewritten),
+                None => return Err(error),
+            },
+            Ok(document) => return Ok(document),
+        }
+    }
+    read(&text, file).map_err(|(error, _)| error)
+}
+
+/// What our parser refuses at this place and libyaml, which Prometheus uses, does not, so that both take it: a comment right
+/// behind a quotation mark or a bracket, a dash alone between brackets. Columns are the same up to there.
+fn in_other_words(text: &str, at: usize) -> Option<String> {
+    let (before, rest) = (text.get(..at)?, text.get(at..)?);
+    if rest.starts_with('#') && before.ends_with(['"', '\'', ']', '}']) {
+        Some(format!("{before} {rest}"))
+    } else if let Some(behind) = rest.strip_prefix('-').filter(|behind| behind.starts_with([',', ']', '}'])) {
+        Some(format!("{before}\"-\"{behind}"))
+    } else {
+        None
+    }
+}
+
+/// Reads a text as our parser understands it. An error of the parser itself comes with its place in bytes.
+fn read(text: &str, file: &Path) -> Result<Document, (ConfigError, Option<usize>)> {
     let options = granit_parser::options! {
         emit_comments: false,
         flow_nesting_limit: MAX_DEPTH,
@@ -33,11 +64,13 @@ pub(crate) fn parse(text: &str, file: &Path) -> Result<Document, ConfigError> {
     let mut parser = Parser::new_from_str_with_options(text, options);
     let mut builder = Builder { file, open: Vec::new(), anchors: HashMap::new(), budget: ALIAS_BUDGET, root: None };
     for next in parser.by_ref() {
-        let (event, span) = next.map_err(|e| builder.error(position(e.marker()), format!("not valid YAML: {}", e.info())))?;
+        let (event, span) = next.map_err(|e| {
+            (builder.error(position(e.marker()), format!("not valid YAML: {}", e.info())), e.marker().byte_offset())
+        })?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
-        builder.event(event, position(&span.start))?;
+        builder.event(event, position(&span.start)).map_err(|error| (error, None))?;
     }
     let more = matches!(parser.next(), Some(Ok((Event::DocumentStart(..), _))));
     let root = builder.root.unwrap_or_else(|| Node::scalar(Scalar::plain("")));
