@@ -40,6 +40,7 @@ e2e-build: e2e-check build prometheus ## programs and images of the cluster, and
 
 # Small and quick: no cluster, no root.
 e2e-discovery: discovery-build ## discovery compared with Prometheus, on etcd and kube-apiserver alone
+	@tests/e2e/cluster/cluster.sh build prometheus2
 	@target/release/kvass-e2e discovery $(ARGS)
 
 discovery-build: build

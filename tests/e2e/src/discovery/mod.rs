@@ -5,15 +5,16 @@ mod acts;
 mod alone;
 mod difference;
 mod jobs;
+mod newer;
 mod random;
 mod servers;
 mod world;
 
 pub(crate) use self::{
     acts::{Switch, compare},
-    alone::judge,
+    alone::{STORIES, judge},
     jobs::dropping,
-    servers::{Programs, Server, free_port},
+    servers::{Line, Programs, Server, free_port},
     world::NAMESPACES,
 };
 use self::{
