@@ -40,7 +40,7 @@ enum Command {
     List,
     /// Names the modules that the chosen stories need and not every cluster has, for `cluster.sh build`.
     Modules(RunArguments),
-    /// Compares discovery with Prometheus on etcd and kube-apiserver alone. Exit codes as of `run`.
+    /// Compares discovery with Prometheus on etcd and kube-apiserver alone, and on a Consul server. Exit codes as of `run`.
     Discovery(DiscoveryArguments),
     /// Measures what discovery of many pods costs, next to Prometheus. Exit code 3: NOT RUN, as programs are missing.
     Bench(BenchArguments),
@@ -72,8 +72,8 @@ struct RunArguments {
 
 #[derive(clap::Args)]
 struct AloneArguments {
-    /// Folder with etcd, kube-apiserver, prometheus and prometheus-2.42, as far as they are needed;
-    /// `cluster.sh build etcd kubernetes prometheus prometheus2` fills it.
+    /// Folder with etcd, kube-apiserver, prometheus, prometheus-2.42 and consul-agent, as far as they are needed;
+    /// `cluster.sh build etcd kubernetes prometheus prometheus2 consul` fills it.
     #[arg(long, default_value = "target/e2e/bin")]
     bin: PathBuf,
     /// The coordinator.

@@ -1,8 +1,8 @@
-//! All comparisons that need no cluster: with etcd and kube-apiserver alone.
+//! All comparisons that need no cluster: with etcd and kube-apiserver alone, and with Consul.
 
 use std::{path::Path, time::Instant};
 
-use super::{Line, Programs, Switch, access, compare};
+use super::{Line, Programs, Switch, access, compare, consul};
 use crate::{
     control_plane::{ControlPlane, obstacle, versions},
     report::{Expectations, Outcome, Report},
@@ -15,12 +15,13 @@ const NEEDED: [&str; 3] = ["etcd", "kube-apiserver", "prometheus"];
 const OLDER: &str = "prometheus-2.42";
 
 /// What can be told, by letters.
-pub(crate) const STORIES: [&str; 4] = ["k", "k2", "ka", "kp"];
+pub(crate) const STORIES: [&str; 5] = ["k", "k2", "ka", "kp", "kc"];
 
 /// Where Kubernetes' stories are told.
 const KUBERNETES: &str = "etcd and kube-apiserver alone";
 
-/// Tells what story k tells on a whole cluster, and whose credentials are used for what; only some of it if some are named.
+/// Tells what story k tells on a whole cluster, whose credentials are used for what, and what is discovered in Consul; only
+/// some of it if some are named.
 pub(crate) async fn judge(bin: &Path, kvass: &Path, folder: &Path, stories: &[String]) -> Report {
     let programs = |program: &str, line| Programs {
         kvass: kvass.to_owned(),
@@ -60,6 +61,11 @@ pub(crate) async fn judge(bin: &Path, kvass: &Path, folder: &Path, stories: &[St
         };
         let tell = async |told: &mut Expectations| access::in_a_pod(told, &plane("pod").await?, &programs).await;
         report.stories.push(outcome("kp: discovery inside a pod", KUBERNETES, obstacle, tell).await);
+    }
+    if wanted("kc") {
+        let missing = missing(&[consul::PROGRAM, "prometheus"]);
+        let tell = async |told: &mut Expectations| consul::tell(told, bin, folder.join("consul"), &programs).await;
+        report.stories.push(outcome("kc: discovery in Consul as in Prometheus", "a Consul server alone", missing, tell).await);
     }
     report.versions = versions(bin, &[&NEEDED[..], &[OLDER]].concat()).await;
     report

@@ -3,6 +3,7 @@
 mod access;
 mod acts;
 mod alone;
+mod consul;
 mod difference;
 mod jobs;
 mod newer;
