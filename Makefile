@@ -39,7 +39,8 @@ e2e-build: e2e-check build prometheus ## programs and images of the cluster, and
 	  { [ -z "$$more" ] || tests/e2e/cluster/cluster.sh build $$more; } && tests/e2e/cluster/cluster.sh images; }
 
 # Small and quick: no cluster, no root.
-e2e-discovery: discovery-build ## discovery compared with Prometheus, on etcd and kube-apiserver alone
+e2e-discovery: discovery-build ## discovery compared with Prometheus, on etcd and kube-apiserver alone, and on Consul
+	@tests/e2e/cluster/cluster.sh build prometheus2 consul
 	@target/release/kvass-e2e discovery $(ARGS)
 
 discovery-build: build

@@ -19,9 +19,15 @@ wanted_go() { sed -n 's/^go \([0-9.]*\)$/\1/p' "$MODULES"/*/go.mod | sort -V | t
 # What a program was built from; another value builds it anew.
 fingerprint() { { GOTOOLCHAIN=local go version; cat go.mod go.sum module.sh; cat ./*.go; } | sha256sum | cut -d' ' -f1; }
 
+# Where a module that the go.mod in the current folder requires is, downloaded if need be.
+module_folder() {
+  GOTOOLCHAIN=local GOFLAGS=-mod=readonly go mod download "$1"
+  GOTOOLCHAIN=local go list -mod=readonly -m -f '{{.Dir}}' "$1"
+}
+
 # build_module NAME: a subshell, as each module.sh sets variables of its own.
 build_module() (
-  programs=() packages=() files=() tags='' ldflags=''
+  programs=() packages=() files=() own=() inside='' tags='' ldflags=''
   cd "$MODULES/$1" || die "no module '$1' in tests/e2e/modules"
   # shellcheck source=/dev/null
   . ./module.sh
@@ -38,6 +44,15 @@ build_module() (
   start=$SECONDS
   out=$(mktemp -d "$BIN/.build.XXXXXX")
   trap 'rm -rf "$out"' EXIT
+  # A program that is built inside its own module, with files of ours in the place of some, FILE:PATH; the module cache is
+  # nothing to write to.
+  if [ -n "$inside" ]; then
+    from=$(module_folder "$inside")
+    cp -r "$from" "$out/.source"
+    chmod -R u+w "$out/.source"
+    for file in "${own[@]}"; do cp "${file%%:*}" "$out/.source/${file#*:}"; done
+    cd "$out/.source"
+  fi
   # One call for all packages of a module: what they share is compiled and type-checked once.
   CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS='-buildvcs=false -mod=readonly' \
     go build -trimpath -tags "$tags" -ldflags "-s -w $ldflags" -o "$out/" "${packages[@]}" >&2
@@ -49,7 +64,7 @@ build_module() (
   done
   # MODULE:PATH:NAME, files of a module as they are.
   for file in "${files[@]}"; do
-    from=$(GOTOOLCHAIN=local go list -mod=readonly -m -f '{{.Dir}}' "${file%%:*}")
+    from=$(module_folder "${file%%:*}")
     file=${file#*:}
     install -m 0644 "$from/${file%%:*}" "$BIN/${file##*:}"
   done

@@ -230,7 +230,8 @@ fn server_command(
     Ok(command)
 }
 
-fn spawn(arguments: &[String], log: &Path) -> anyhow::Result<Child> {
+/// Starts a program, which ends with us; what it says is added to a log.
+pub(crate) fn spawn(arguments: &[String], log: &Path) -> anyhow::Result<Child> {
     let output = fs::File::options().append(true).create(true).open(log).with_context(|| log.display().to_string())?;
     let mut command = Command::new(&arguments[0]);
     command.args(&arguments[1..]).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).kill_on_drop(true);

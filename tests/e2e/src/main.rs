@@ -40,8 +40,8 @@ enum Command {
     List,
     /// Names the modules that the chosen stories need and not every cluster has, for `cluster.sh build`.
     Modules(RunArguments),
-    /// Compares discovery with Prometheus on etcd and kube-apiserver alone. Exit codes as of `run`.
-    Discovery(AloneArguments),
+    /// Compares discovery with Prometheus on etcd and kube-apiserver alone, and on a Consul server. Exit codes as of `run`.
+    Discovery(DiscoveryArguments),
     /// Measures what discovery of many pods costs, next to Prometheus. Exit code 3: NOT RUN, as programs are missing.
     Bench(BenchArguments),
     /// Tells stories. Exit code 1: an expectation failed; 3: all held, but some stories could not be told.
@@ -72,7 +72,8 @@ struct RunArguments {
 
 #[derive(clap::Args)]
 struct AloneArguments {
-    /// Folder with etcd, kube-apiserver and prometheus, which `cluster.sh build etcd kubernetes prometheus` fills.
+    /// Folder with etcd, kube-apiserver, prometheus, prometheus-2.42 and consul-agent, as far as they are needed;
+    /// `cluster.sh build etcd kubernetes prometheus prometheus2 consul` fills it.
     #[arg(long, default_value = "target/e2e/bin")]
     bin: PathBuf,
     /// The coordinator.
@@ -81,6 +82,15 @@ struct AloneArguments {
     /// Folder for report.json, report.md, and the logs where something failed.
     #[arg(long, default_value = "target/e2e/discovery")]
     out: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct DiscoveryArguments {
+    #[command(flatten)]
+    alone: AloneArguments,
+    /// Only these, by letters.
+    #[arg(long, value_delimiter = ',', value_parser = discovery::STORIES)]
+    story: Vec<String>,
 }
 
 #[derive(clap::Args)]
@@ -161,11 +171,11 @@ async fn run(arguments: RunArguments) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn alone(arguments: AloneArguments) -> anyhow::Result<Report> {
+async fn alone(DiscoveryArguments { alone: arguments, story }: DiscoveryArguments) -> anyhow::Result<Report> {
     let folder = arguments.folder()?;
     let mut report = Report::default();
     tokio::select! {
-        judged = discovery::judge(&arguments.bin, &arguments.kvass, &folder) => report = judged,
+        judged = discovery::judge(&arguments.bin, &arguments.kvass, &folder, &story) => report = judged,
         _ = tokio::signal::ctrl_c() => report.interrupted(),
     }
     println!("{}", report.text());

@@ -15,7 +15,7 @@ use self::{pods::Pods, table::Table, usage::Usage};
 use crate::{
     cluster::until,
     control_plane::{ControlPlane, obstacle, versions},
-    discovery::{Programs, Server, dropping},
+    discovery::{Line, Programs, Server, dropping},
 };
 
 const NEEDED: [&str; 3] = ["etcd", "kube-apiserver", "prometheus"];
@@ -79,8 +79,12 @@ pub(crate) async fn run(
     folder: &Path,
     scale: Scale,
 ) -> anyhow::Result<String> {
-    let programs =
-        |kvass: &Path| Programs { kvass: kvass.to_owned(), prometheus: bin.join("prometheus"), folder: folder.join("servers") };
+    let programs = |kvass: &Path| Programs {
+        kvass: kvass.to_owned(),
+        prometheus: bin.join("prometheus"),
+        line: Line::V3,
+        folder: folder.join("servers"),
+    };
     let dropped = "kvass_coordinator_dropped_targets";
     let mut contenders = vec![
         Contender { name: "kvass", programs: programs(kvass), metric: dropped },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
-use super::{Change, Discovered, Programs, Server, World, config, difference, has_owners};
+use super::{Change, Discovered, Line, Programs, Server, World, config, difference, has_owners, newer};
 use crate::{
     api::{APPLY, Api, MERGE},
     cluster::until,
@@ -45,8 +45,8 @@ pub(crate) async fn compare(
 ) -> anyhow::Result<()> {
     let mut world = World::new(SEED);
     // Prometheus 3.16 ends itself at a replica set or job whose end it did not hear, which the outage makes likely.
-    let lasting = config(kubeconfig, |job| !has_owners(job));
-    let config = config(kubeconfig, |_| true);
+    let lasting = config(kubeconfig, programs.line, |job| !has_owners(job));
+    let config = config(kubeconfig, programs.line, |_| true);
     for changes in world.namespaces() {
         send_all(api, changes).await?;
     }
@@ -137,7 +137,11 @@ impl Judge<'_> {
         loop {
             let both = async {
                 let of = async |server: &Server| Ok::<Discovered, anyhow::Error>(server.discovered().await?.jobs(wanted));
-                Ok::<_, anyhow::Error>((of(&self.coordinator).await?, of(judge).await?))
+                let (ours, theirs) = (of(&self.coordinator).await?, of(judge).await?);
+                Ok::<_, anyhow::Error>(match self.programs.line {
+                    Line::V3 => (ours, theirs),
+                    Line::V2 => (newer::without_newer_labels(ours), newer::without_empty_addresses(theirs)),
+                })
             };
             let differences = match both.await {
                 Ok((ours, theirs)) if theirs.len() == 0 => vec![format!("nothing discovered yet; here {}", ours.counts())],
@@ -169,7 +173,8 @@ impl Judge<'_> {
 /// Prometheus makes no group of a node without addresses, and so keeps the one it had.
 fn without_lost_nodes(theirs: Discovered, world: &World) -> Discovered {
     let lost = world.nodes_without_address();
-    theirs.without("node", |target| target.get("__meta_kubernetes_node_name").is_some_and(|name| lost.contains(name)))
+    // Before and after relabelling it is the instance.
+    theirs.without(|job, target| job.starts_with("node") && target.get("instance").is_some_and(|name| lost.contains(name)))
 }
 
 /// Sends changes, several at a time where they are about different objects.

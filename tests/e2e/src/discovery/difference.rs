@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Labels of a target before relabelling.
+/// Labels of a target before relabelling if it was dropped, otherwise all that follows from relabelling.
 pub(crate) type Target = BTreeMap<String, String>;
 
 /// All targets of all jobs, each with how often it is there.
@@ -21,12 +21,25 @@ impl Discovered {
         self
     }
 
-    /// Without those targets of a job.
-    pub(crate) fn without(mut self, job: &str, unwanted: impl Fn(&Target) -> bool) -> Self {
-        if let Some(targets) = self.0.get_mut(job) {
-            targets.retain(|target, _| !unwanted(target));
+    /// Without those targets, by job.
+    pub(crate) fn without(mut self, unwanted: impl Fn(&str, &Target) -> bool) -> Self {
+        for (job, targets) in &mut self.0 {
+            targets.retain(|target, _| !unwanted(job, target));
         }
         self
+    }
+
+    /// With each target changed, by job.
+    pub(crate) fn map(self, change: impl Fn(&str, &mut Target)) -> Self {
+        let mut changed = Self::default();
+        for (job, targets) in self.0 {
+            let of_job = changed.0.entry(job.clone()).or_default();
+            for (mut target, count) in targets {
+                change(&job, &mut target);
+                *of_job.entry(target).or_default() += count;
+            }
+        }
+        changed
     }
 
     /// How many targets a job has.

@@ -3,17 +3,19 @@
 mod access;
 mod acts;
 mod alone;
+mod consul;
 mod difference;
 mod jobs;
+mod newer;
 mod random;
 mod servers;
 mod world;
 
 pub(crate) use self::{
     acts::{Switch, compare},
-    alone::judge,
+    alone::{STORIES, judge},
     jobs::dropping,
-    servers::{Programs, Server, free_port},
+    servers::{Line, Programs, Server, free_port},
     world::NAMESPACES,
 };
 use self::{

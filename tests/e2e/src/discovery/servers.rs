@@ -16,12 +16,21 @@ use tokio::process::{Child, Command};
 use super::difference::{Discovered, Target};
 use crate::cluster::until;
 
+/// Whose rules a coordinator follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    V2,
+    V3,
+}
+
 /// What is started, and where it writes.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The same binary as in the images.
     pub(crate) kvass: PathBuf,
     pub(crate) prometheus: PathBuf,
+    /// Of that Prometheus.
+    pub(crate) line: Line,
     /// For configurations, data and logs; it goes with the run.
     pub(crate) folder: PathBuf,
 }
@@ -42,7 +51,19 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Data {
+    active_targets: Vec<Active>,
     dropped_targets: Vec<Dropped>,
+}
+
+/// Not its discovered labels: 2.42 shows them as relabelling leaves them, and of several equal targets it is chance whose they
+/// are.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Active {
+    labels: Target,
+    scrape_url: String,
+    scrape_interval: String,
+    scrape_timeout: String,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +83,7 @@ impl Programs {
         std::env::var_os("KVASS_BINARY").map_or_else(|| checkout.join("target/release/kvass"), PathBuf::from)
     }
 
-    /// A coordinator that follows the rules of 3.x. Its fleet is one shard that is not there.
+    /// A coordinator that follows the rules of this Prometheus. Its fleet is one shard that is not there.
     pub(crate) async fn coordinator(&self, config: &str) -> anyhow::Result<Server> {
         self.coordinator_by(Command::new(&self.kvass), config).await
     }
@@ -74,7 +95,11 @@ impl Programs {
         let shards = folder.join("shards.yaml");
         let fleet = "replicas: [{shards: [{id: none, url: 'http://127.0.0.1:9'}]}]\n";
         fs::write(&shards, fleet).with_context(|| shards.display().to_string())?;
-        command.args(["coordinator", "--shard.type=static", "--prometheus.version=3"]);
+        let version = match self.line {
+            Line::V2 => "2",
+            Line::V3 => "3",
+        };
+        command.args(["coordinator", "--shard.type=static"]).arg(format!("--prometheus.version={version}"));
         command.arg(format!("--shard.static-file={}", shards.display())).arg(format!("--web.address=127.0.0.1:{port}"));
         start(command, &folder, port, "/-/healthy").await
     }
@@ -116,11 +141,17 @@ async fn start(mut command: Command, folder: &Path, port: u16, ready: &str) -> a
 impl Server {
     /// What it discovers now.
     pub(crate) async fn discovered(&self) -> anyhow::Result<Discovered> {
-        let path = "/api/v1/targets?state=dropped";
+        let path = "/api/v1/targets";
         let answer: Answer = serde_json::from_str(&self.text(path).await?).with_context(|| path.to_owned())?;
         let mut discovered = Discovered::default();
         for Dropped { discovered_labels } in answer.data.dropped_targets {
             discovered.add(discovered_labels);
+        }
+        for Active { labels: mut target, scrape_url, scrape_interval, scrape_timeout } in answer.data.active_targets {
+            // No label's name has a blank.
+            target.insert("scrape URL".to_owned(), scrape_url);
+            target.insert("scrape interval, timeout".to_owned(), format!("{scrape_interval}, {scrape_timeout}"));
+            discovered.add(target);
         }
         Ok(discovered)
     }

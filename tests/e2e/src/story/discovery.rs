@@ -5,7 +5,7 @@ use anyhow::Context;
 
 use crate::{
     cluster::Cluster,
-    discovery::{Programs, Switch, compare},
+    discovery::{Line, Programs, Switch, compare},
     stage::Stage,
 };
 
@@ -16,6 +16,7 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     let programs = Programs {
         kvass: Programs::kvass(&environment.checkout),
         prometheus: environment.kubectl.with_file_name("prometheus"),
+        line: Line::V3,
         folder: run.join("discovery"),
     };
     // It would delete what nobody owns, and write endpoints itself.

@@ -1,0 +1,2 @@
+programs=(consul-agent)
+packages=(.)
