@@ -50,6 +50,20 @@ fn every_component_has_an_account_and_only_the_coordinator_a_token() {
     assert_eq!(accounts.len(), workloads().len());
 }
 
+/// Kustomize leaves a namespace that a subject names as it is: in an overlay with another one, nobody would have the rights.
+#[test]
+fn nothing_but_the_kustomization_chooses_the_namespace() {
+    let mut bindings = 0;
+    for (file, object) in objects(FOLDER) {
+        assert!(object["metadata"]["namespace"].is_null(), "{file}");
+        for subject in list(&object["subjects"]) {
+            assert!(subject["namespace"].is_null(), "{file}: {}", text(&subject["name"]));
+            bindings += 1;
+        }
+    }
+    assert!(bindings >= 4, "{bindings}");
+}
+
 #[test]
 fn the_number_of_shards_is_nowhere() {
     let shards: Vec<_> = workloads().into_iter().filter(|(name, _)| name.starts_with("prometheus")).collect();
