@@ -114,6 +114,34 @@ fn links_of_documents_lead_somewhere() {
     assert!(checked > 20, "{checked}");
 }
 
+/// Rust sources below a folder, as one text.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: std::path::PathBuf| match path.extension() {
+        Some(extension) if extension == "rs" => fs::read_to_string(path).unwrap(),
+        None if path.is_dir() => sources(&path),
+        _ => String::new(),
+    };
+    entries.map(text).collect()
+}
+
+/// Lines of the log that are explained are those that are written.
+#[test]
+fn explained_log_lines_are_in_the_code() {
+    let text = read("docs/operations.md");
+    let section = text.split("## What the log says").nth(1).unwrap().split("\n## ").next().unwrap();
+    let first_columns = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let lines: Vec<&str> = first_columns.flat_map(|column| column.trim_end_matches('`').split("`, `")).collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    for (half, crates) in [("Of the coordinator", ["coordinator", "service"]), ("Of the sidecar", ["sidecar", "service"])] {
+        let code: String = crates.map(|name| sources(&repository().join("crates").join(name).join("src"))).concat();
+        let half = section.split(half).nth(1).unwrap().split("Of the").next().unwrap();
+        for line in lines.iter().filter(|line| half.contains(&format!("`{line}`"))) {
+            assert!(code.contains(&format!("\"{line}\"")), "{line}");
+        }
+    }
+}
+
 const ALERTS: &str = "deploy/production/components/alerts/kvass.yaml";
 
 /// Alerts ask for metrics that there are, and whoever is woken by one finds it in the documents.
