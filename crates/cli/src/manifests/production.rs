@@ -33,6 +33,9 @@ fn pods_are_nobody_on_a_read_only_root() {
             assert_eq!(context["allowPrivilegeEscalation"].as_bool(), Some(false), "{name}");
             assert_eq!(list(&context["capabilities"]["drop"]), [Value::from("ALL")], "{name}");
             assert!(container["livenessProbe"].is_mapping(), "{name}");
+            for probe in ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| &container[probe]) {
+                assert!(probe.is_null() || probe["timeoutSeconds"].as_u64() >= Some(5), "{name}: a busy process answers late");
+            }
             assert!(container["resources"]["requests"]["memory"].is_string(), "{name}");
         }
     }

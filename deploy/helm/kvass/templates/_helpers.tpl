@@ -113,17 +113,19 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Probes of what serves /-/healthy and /-/ready: the name of its port. */}}
+{{/* Probes of what serves /-/healthy and /-/ready: the name of its port. Patient, as what is busy answers late. */}}
 {{- define "kvass.probes" -}}
 livenessProbe:
   httpGet:
     path: /-/healthy
     port: {{ . }}
+  timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
   httpGet:
     path: /-/ready
     port: {{ . }}
+  timeoutSeconds: 5
   periodSeconds: 5
 {{- end }}
 
