@@ -13,6 +13,7 @@ help: ## shows this
 
 rust:
 	@scripts/need.sh $(CARGO) "install Rust, for example with https://rustup.rs (rust-toolchain.toml names the version)"
+	@scripts/need.sh cc "install a C compiler (Debian: apt-get install gcc libc6-dev)"
 
 build: rust ## builds the release binary target/release/kvass
 	$(CARGO) build --locked --release --package kvass
