@@ -53,6 +53,17 @@ fn every_component_has_an_account_and_only_the_coordinator_a_token() {
     assert_eq!(accounts.len(), workloads().len());
 }
 
+/// By default a pod that is not ready could not be evicted, and no other of its budget either: a drain would wait for ever.
+#[test]
+fn pods_that_are_not_ready_hold_up_no_drain() {
+    let budgets: Vec<Value> =
+        objects(FOLDER).into_iter().map(|(_, object)| object).filter(|object| object["kind"] == "PodDisruptionBudget").collect();
+    assert!(budgets.len() >= 5, "{budgets:?}");
+    for budget in budgets {
+        assert_eq!(text(&budget["spec"]["unhealthyPodEvictionPolicy"]), "AlwaysAllow", "{}", text(&budget["metadata"]["name"]));
+    }
+}
+
 /// Kustomize leaves a namespace that a subject names as it is: in an overlay with another one, nobody would have the rights.
 #[test]
 fn nothing_but_the_kustomization_chooses_the_namespace() {

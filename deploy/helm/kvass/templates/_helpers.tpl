@@ -141,6 +141,8 @@ metadata:
     {{- include "kvass.labels" . | nindent 4 }}
 spec:
   maxUnavailable: 1
+  # A pod that is not ready serves nobody, and must not keep a node from being drained.
+  unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
       {{- include "kvass.selector" . | nindent 6 }}
