@@ -9,10 +9,11 @@ ARGS ?=
   bench-kubernetes prometheus nsd deny fmt docs static sbom clean
 
 help: ## shows this
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 rust:
 	@scripts/need.sh $(CARGO) "install Rust, for example with https://rustup.rs (rust-toolchain.toml names the version)"
+	@scripts/need.sh cc "install a C compiler (Debian: apt-get install gcc libc6-dev)"
 
 build: rust ## builds the release binary target/release/kvass
 	$(CARGO) build --locked --release --package kvass

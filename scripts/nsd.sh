@@ -5,6 +5,7 @@
 # installed, so no root is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/debian.sh
 
 tools=$PWD/target/tools
 mkdir -p "$tools"
@@ -23,40 +24,23 @@ take_from_path() {
   starts
 }
 
-apt_with() {
-  # As root, apt would download as a user that may not write here.
-  [ "$(id -u)" -ne 0 ] || set -- "$1" -o APT::Sandbox::User=root "${@:2}"
-  "$1" -qq "${private[@]}" "${@:2}"
-}
-
 # The server and the libraries it names; those that the machine has already do no harm.
-download() {
-  local libraries
-  libraries=$(apt_with apt-cache depends nsd | awk '$1 == "Depends:" && $2 ~ /^lib/ && $2 !~ /^libc6$/ { print $2 }') || return 1
-  # shellcheck disable=SC2086 # one word per package
-  apt_with apt-get download nsd $libraries >&2
+packages() {
+  echo nsd
+  apt_with apt-cache depends nsd | awk '$1 == "Depends:" && $2 ~ /^lib/ && $2 !~ /^libc6$/ { print $2 }'
 }
 
 take_from_debian() {
-  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  local library
   say "fetching Debian's package"
-  (
-    cd "$work"
-    # With the machine's own package lists if it has them, else with fresh ones of our own.
-    private=()
-    download 2>/dev/null || {
-      mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
-      private=(-o "Dir::State=$work/apt" -o Dir::State::status=/var/lib/dpkg/status -o "Dir::Cache=$work/apt/cache")
-      apt_with apt-get update >&2 && download
-    }
-  ) || return 1
-  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/unpacked"; done
-  rm -rf "$tools/nsd.d"
-  mv "$work/unpacked" "$tools/nsd.d"
-  libraries=$(dirname "$(find "$tools/nsd.d" -name 'libevent*.so.*' | head -1)")
-  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$tools/nsd.d/usr/sbin/nsd" >"$tools/.nsd.new"
+  unpack_packages packages "$tools/nsd.d" || return 1
+  library=$(cd "$tools" && find nsd.d -name 'libevent*.so.*' | head -1)
+  [ -n "$library" ] || return 1
+  cat >"$tools/.nsd.new" <<PROGRAM
+#!/bin/sh
+tools=\$(dirname "\$0")
+LD_LIBRARY_PATH=\$tools/$(dirname "$library") exec "\$tools/nsd.d/usr/sbin/nsd" "\$@"
+PROGRAM
   chmod +x "$tools/.nsd.new"
   mv "$tools/.nsd.new" "$tools/nsd"
   starts

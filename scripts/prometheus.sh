@@ -5,6 +5,7 @@
 # Debian's package. The package is only unpacked, not installed, so no root is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/debian.sh
 
 if [ -n "${KVASS_PROMETHEUS:-}" ]; then
   echo "$KVASS_PROMETHEUS"
@@ -25,32 +26,17 @@ take_from_path() {
   ln -sf "$(command -v promtool)" "$tools/promtool"
 }
 
-# apt-get with lists and cache of our own, so that it works without root and leaves the machine as it was.
-private_apt() {
-  local state=$work/apt options
-  mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
-  options=(-qq -o "Dir::State=$state" -o "Dir::State::status=/var/lib/dpkg/status" -o "Dir::Cache=$state/cache")
-  # As root, apt would download as a user that may not write here.
-  [ "$(id -u)" -ne 0 ] || options+=(-o "APT::Sandbox::User=root")
-  apt-get "${options[@]}" "$@" >&2
-}
+packages() { echo prometheus; }
 
 take_from_debian() {
-  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  local unpacked=$tools/.prometheus.d program
   say "fetching Debian's package"
-  (
-    cd "$work"
-    # With the machine's own package lists if it has them, else with fresh ones.
-    apt-get -qq download prometheus >&2 2>/dev/null || { private_apt update && private_apt download prometheus; }
-  ) || return 1
-  dpkg-deb -x "$work"/prometheus_*.deb "$work/unpacked"
+  unpack_packages packages "$unpacked" || return 1
   for program in promtool prometheus; do
     # By rename: another process may be running or looking for the file.
-    cp "$work/unpacked/usr/bin/$program" "$tools/.$program.new"
-    mv "$tools/.$program.new" "$tools/$program"
+    mv "$unpacked/usr/bin/$program" "$tools/$program" || return 1
   done
+  rm -rf "$unpacked"
 }
 
 if ! [ -x "$tools/prometheus" ] || ! [ -x "$tools/promtool" ]; then

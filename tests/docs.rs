@@ -2,7 +2,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, fs, path::Path};
+mod support;
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 fn repository() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -47,6 +49,22 @@ fn every_endpoint_is_documented() {
     }
 }
 
+/// Discovery sections: the table has those with code, the text below it those that need a delegate.
+#[test]
+fn every_discovery_section_is_documented_once() {
+    let text = read("docs/discovery.md");
+    let (table, rest) = text.split_once("All others").unwrap();
+    let list = rest.split("\n\n").next().unwrap();
+    let sections = |text: &str, quote| -> BTreeSet<String> {
+        quoted(text, quote, "").into_iter().filter(|word| word.ends_with("_sd_configs")).collect()
+    };
+    let known = sections(&read("crates/config/src/schema/service_discovery.rs"), '"');
+    let without_code = sections(&read("crates/config/src/decode/without_code.rs"), '"');
+    assert!(known.len() > 30, "{known:?}");
+    assert_eq!(sections(list, '`'), without_code);
+    assert_eq!(sections(table, '`'), known.difference(&without_code).cloned().collect());
+}
+
 /// The documents below `folder`, as paths from the repository's root.
 fn documents(folder: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -65,6 +83,13 @@ fn documents(folder: &str) -> Vec<String> {
     found
 }
 
+/// What a link has after `#`, for every heading of a document.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |heading: &str| heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    headings.map(|heading| kept(heading).to_lowercase().replace(' ', "-")).collect()
+}
+
 /// Links between documents lead somewhere.
 #[test]
 fn links_of_documents_lead_somewhere() {
@@ -73,12 +98,77 @@ fn links_of_documents_lead_somewhere() {
         let text = read(&file);
         let dir = repository().join(&file).parent().unwrap().to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap();
-            if !link.starts_with("http") && !path.is_empty() {
-                assert!(dir.join(path).exists(), "{file}: {link}");
-                checked += 1;
+            if link.starts_with("http") {
+                continue;
             }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { repository().join(&file) } else { dir.join(path) };
+            assert!(target.exists(), "{file}: {link}");
+            if !anchor.is_empty() {
+                let headings = anchors(&fs::read_to_string(&target).unwrap());
+                assert!(headings.contains(anchor), "{file}: {link} is none of {headings:?}");
+            }
+            checked += 1;
         }
     }
     assert!(checked > 20, "{checked}");
+}
+
+/// Rust sources below a folder, as one text.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: std::path::PathBuf| match path.extension() {
+        Some(extension) if extension == "rs" => fs::read_to_string(path).unwrap(),
+        None if path.is_dir() => sources(&path),
+        _ => String::new(),
+    };
+    entries.map(text).collect()
+}
+
+/// Lines of the log that are explained are those that are written.
+#[test]
+fn explained_log_lines_are_in_the_code() {
+    let text = read("docs/operations.md");
+    let section = text.split("## What the log says").nth(1).unwrap().split("\n## ").next().unwrap();
+    let first_columns = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let lines: Vec<&str> = first_columns.flat_map(|column| column.trim_end_matches('`').split("`, `")).collect();
+    assert!(lines.len() > 10, "{lines:?}");
+    for (half, crates) in [("Of the coordinator", ["coordinator", "service"]), ("Of the sidecar", ["sidecar", "service"])] {
+        let code: String = crates.map(|name| sources(&repository().join("crates").join(name).join("src"))).concat();
+        let half = section.split(half).nth(1).unwrap().split("Of the").next().unwrap();
+        for line in lines.iter().filter(|line| half.contains(&format!("`{line}`"))) {
+            assert!(code.contains(&format!("\"{line}\"")), "{line}");
+        }
+    }
+}
+
+const ALERTS: &str = "deploy/production/components/alerts/kvass.yaml";
+
+/// Alerts ask for metrics that there are, and whoever is woken by one finds it in the documents.
+#[test]
+fn alerts_are_of_known_metrics_and_documented() {
+    let rules = read(ALERTS);
+    let documented = quoted(&read("docs/metrics.md"), '`', "kvass_");
+    let is_of_names = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let asked: BTreeSet<&str> = rules.split(|c| !is_of_names(c)).filter(|word| word.starts_with("kvass_")).collect();
+    assert!(asked.len() >= 10, "{asked:?}");
+    for metric in asked {
+        assert!(documented.contains(metric), "{metric} is not in docs/metrics.md");
+    }
+    let named = |line: &str| line.trim().strip_prefix("- alert: ").map(str::to_owned);
+    let alerts: BTreeSet<String> = rules.lines().filter_map(named).collect();
+    assert_eq!(quoted(&read("docs/operations.md"), '`', "Kvass"), alerts);
+}
+
+/// Every alert fires when it should; tests/alerts.yaml says when that is.
+#[test]
+fn alerts_fire() {
+    let cases = read("tests/alerts.yaml");
+    for alert in read(ALERTS).lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(cases.contains(&format!("alertname: {alert}\n")), "{alert} is not in tests/alerts.yaml");
+    }
+    let promtool = support::prometheus_binary().with_file_name("promtool");
+    let output = Command::new(promtool).args(["test", "rules", "tests/alerts.yaml"]).current_dir(repository()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }

@@ -30,6 +30,9 @@ U
 
 need_root() { [ "$(id -u)" = 0 ] || die "a cluster needs root (namespaces, mounts, control groups): sudo make e2e, or KUBECONFIG for another cluster"; }
 
+# Paths become parts of lists, of programs' configurations and of sourced files.
+need_plain_path() { case $E2E_HOME in *[[:space:]]*) die "E2E_HOME=$E2E_HOME: spaces cannot be in it; set it to another folder" ;; esac; }
+
 # The distribution's part, installed where it is missing and can be.
 need_packages() {
   local missing=() pair
@@ -108,12 +111,13 @@ logs() {
 command=${1:-help}
 shift || true
 case $command in
-  build) build "$@" ;;
-  images) images ;;
+  build) need_plain_path; build "$@" ;;
+  images) need_plain_path; images ;;
   help | -h | --help) usage ;;
   list) for link in "$REGISTER"/*; do [ ! -L "$link" ] || basename "$link"; done ;;
   check | up | down | down-owned | sweep | node-crash | node-return | stop | start | connections | exec | logs)
     need_root
+    need_plain_path
     case $command in check | up | sweep | down-owned) ;; *) [ $# -gt 0 ] || die "$command: which run?" ;; esac
     case $command in
       check) need_go; need_packages ;;

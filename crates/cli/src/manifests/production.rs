@@ -33,6 +33,9 @@ fn pods_are_nobody_on_a_read_only_root() {
             assert_eq!(context["allowPrivilegeEscalation"].as_bool(), Some(false), "{name}");
             assert_eq!(list(&context["capabilities"]["drop"]), [Value::from("ALL")], "{name}");
             assert!(container["livenessProbe"].is_mapping(), "{name}");
+            for probe in ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| &container[probe]) {
+                assert!(probe.is_null() || probe["timeoutSeconds"].as_u64() >= Some(5), "{name}: a busy process answers late");
+            }
             assert!(container["resources"]["requests"]["memory"].is_string(), "{name}");
         }
     }
@@ -48,6 +51,31 @@ fn every_component_has_an_account_and_only_the_coordinator_a_token() {
         assert_eq!(pod["automountServiceAccountToken"].as_bool() != Some(false), name == "kvass-coordinator", "{name}");
     }
     assert_eq!(accounts.len(), workloads().len());
+}
+
+/// By default a pod that is not ready could not be evicted, and no other of its budget either: a drain would wait for ever.
+#[test]
+fn pods_that_are_not_ready_hold_up_no_drain() {
+    let budgets: Vec<Value> =
+        objects(FOLDER).into_iter().map(|(_, object)| object).filter(|object| object["kind"] == "PodDisruptionBudget").collect();
+    assert!(budgets.len() >= 5, "{budgets:?}");
+    for budget in budgets {
+        assert_eq!(text(&budget["spec"]["unhealthyPodEvictionPolicy"]), "AlwaysAllow", "{}", text(&budget["metadata"]["name"]));
+    }
+}
+
+/// Kustomize leaves a namespace that a subject names as it is: in an overlay with another one, nobody would have the rights.
+#[test]
+fn nothing_but_the_kustomization_chooses_the_namespace() {
+    let mut bindings = 0;
+    for (file, object) in objects(FOLDER) {
+        assert!(object["metadata"]["namespace"].is_null(), "{file}");
+        for subject in list(&object["subjects"]) {
+            assert!(subject["namespace"].is_null(), "{file}: {}", text(&subject["name"]));
+            bindings += 1;
+        }
+    }
+    assert!(bindings >= 4, "{bindings}");
 }
 
 #[test]

@@ -113,17 +113,19 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Probes of what serves /-/healthy and /-/ready: the name of its port. */}}
+{{/* Probes of what serves /-/healthy and /-/ready: the name of its port. Patient, as what is busy answers late. */}}
 {{- define "kvass.probes" -}}
 livenessProbe:
   httpGet:
     path: /-/healthy
     port: {{ . }}
+  timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
   httpGet:
     path: /-/ready
     port: {{ . }}
+  timeoutSeconds: 5
   periodSeconds: 5
 {{- end }}
 
@@ -139,6 +141,8 @@ metadata:
     {{- include "kvass.labels" . | nindent 4 }}
 spec:
   maxUnavailable: 1
+  # A pod that is not ready serves nobody, and must not keep a node from being drained.
+  unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
       {{- include "kvass.selector" . | nindent 6 }}
