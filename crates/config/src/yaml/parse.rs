@@ -44,12 +44,10 @@ pub(crate) fn parse(text: &str, file: &Path) -> Result<Document, ConfigError> {
 fn in_other_words(text: &str, at: usize) -> Option<String> {
     let (before, rest) = (text.get(..at)?, text.get(at..)?);
     if rest.starts_with('#') && before.ends_with(['"', '\'', ']', '}']) {
-        Some(format!("{before} {rest}"))
-    } else if let Some(behind) = rest.strip_prefix('-').filter(|behind| behind.starts_with([',', ']', '}'])) {
-        Some(format!("{before}\"-\"{behind}"))
-    } else {
-        None
+        return Some(format!("{before} {rest}"));
     }
+    let behind = rest.strip_prefix('-')?;
+    behind.starts_with([',', ']', '}']).then(|| format!("{before}\"-\"{behind}"))
 }
 
 /// Reads a text as our parser understands it. An error of the parser itself comes with its place in bytes.
