@@ -247,7 +247,7 @@ async fn without_a_node(stage: &mut Stage, act: Act, at: i64, lost: u64) -> anyh
     // Until the coordinator notices, and until Prometheus looks at its targets, which it does every five seconds.
     let soon = (GRACE + CYCLE + stage.fixture.interval + Duration::from_secs(5)).as_secs_f64();
     stage.expect(
-        format!("node crashed: all living exporters are scraped again after {soon} s"),
+        format!("node crashed: all living exporters are scraped again within {soon} s"),
         scraped.as_ref().map_or_else(|error| format!("{error:#}"), |()| format!("after {:.0} s", seconds(reached - at))),
         scraped.is_ok() && seconds(reached - at) <= soon,
     );
