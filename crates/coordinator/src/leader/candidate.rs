@@ -130,15 +130,9 @@ impl Candidate {
             }
             self.failing = result.is_err();
             self.publish();
-            let next = self.election.next_look(Instant::now(), self.failing);
-            match self.election.until() {
-                // The end is published when it comes, also if the API server hangs.
-                Some(until) if next >= until => {
-                    tokio::time::sleep_until(until).await;
-                    self.publish();
-                }
-                _ => tokio::time::sleep_until(next).await,
-            }
+            tokio::time::sleep_until(self.election.next_look(Instant::now(), self.failing)).await;
+            // The end of a term is published when it comes, also if the API server hangs.
+            self.publish();
         }
     }
 
@@ -317,5 +311,67 @@ fn spec(record: &Record) -> LeaseSpec {
         acquire_time: record.acquired.map(MicroTime),
         lease_transitions: Some(record.transitions),
         ..LeaseSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use axum::{
+        Json, Router,
+        extract::Request,
+        http::{Method, StatusCode},
+        response::IntoResponse,
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// More requests than that are not answered, so that a test of too many comes to its end.
+    const TOO_MANY: usize = 1_000;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_refuses_is_asked_now_and_then() {
+        let (asked, up) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        let (requests, is_up) = (Arc::clone(&asked), Arc::clone(&up));
+        let server = Router::new().fallback(async move |request: Request| {
+            if requests.fetch_add(1, Ordering::Relaxed) > TOO_MANY {
+                std::future::pending::<()>().await;
+            }
+            let (head, body) = request.into_parts();
+            if !is_up.load(Ordering::Relaxed) {
+                return StatusCode::SERVICE_UNAVAILABLE.into_response();
+            }
+            if head.method == Method::GET {
+                return (StatusCode::NOT_FOUND, Json(json!({"status": "Failure", "code": 404, "reason": "NotFound"})))
+                    .into_response();
+            }
+            let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            let mut object: Value = serde_json::from_slice(&body).unwrap();
+            if object["spec"]["resourceAttributes"].is_object() {
+                object["status"] = json!({"allowed": true});
+            }
+            Json(object).into_response()
+        });
+        let options = LeaderElection {
+            lease_name: "lease".to_owned(),
+            namespace: Some("default".to_owned()),
+            lease_duration: Duration::from_secs(15),
+            name: "a".to_owned(),
+        };
+        let client = Client::new(server, "default");
+        let (candidate, leadership) = Candidate::new(&options, Some(client), Arc::default()).await.unwrap();
+        let (_stop, stopped) = watch::channel(());
+        tokio::spawn(candidate.run(stopped));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(leadership.leads());
+
+        up.store(false, Ordering::Relaxed);
+        asked.store(0, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(!leadership.leads());
+        let asked = asked.load(Ordering::Relaxed);
+        assert!((30..150).contains(&asked), "asked {asked} times in a minute");
     }
 }
