@@ -37,14 +37,15 @@ impl fmt::Display for LogFormat {
 
 /// Starts logging. `level` is `error`, `warn`, `info`, `debug`, `trace`, or a list of `target=level`.
 pub fn init(format: LogFormat, level: &str) -> Result<(), String> {
-    // Libraries of ours log under the crates' names; others only when something is wrong with them.
+    // Libraries of ours log under the crates' names; others only when something is wrong with them. The client of Kubernetes says
+    // of every request that it failed, but not of which; who asked tells that once, with the reason.
     let directives = if level.contains('=') || level.contains(',') {
         level.to_owned()
     } else {
         let crates =
             ["kvass", "kvass_coordinator", "kvass_sidecar", "kvass_service", "kvass_discovery", "kvass_scrape", "kvass_api"];
         let ours: Vec<String> = crates.iter().map(|name| format!("{name}={level}")).collect();
-        format!("warn,{}", ours.join(","))
+        format!("warn,kube_client=off,{}", ours.join(","))
     };
     let filter = EnvFilter::try_new(&directives).map_err(|error| format!("log level {level:?}: {error}"))?;
     let layer = match format {
