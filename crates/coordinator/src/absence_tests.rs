@@ -173,6 +173,17 @@ async fn the_grace_ends_although_the_clock_was_set_back() {
     assert_eq!((held(&plan, 0), fleet.access(1)), (vec![1, 2, 3, 4], Access::Lost));
 }
 
+#[tokio::test]
+async fn a_shard_that_takes_questions_and_never_answers_is_silent_since_it_was_asked() {
+    let mut fleet = Fleet::start().await;
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    fleet.shards[1].url = format!("http://{}", mute.local_addr().unwrap());
+    fleet.cycle(10, [Ok("a"), Ok("b")]).await;
+    assert_eq!(fleet.access(1), Access::Holding);
+    let plan = fleet.cycle(10 + GRACE, [Ok("a"), Ok("b")]).await;
+    assert_eq!((held(&plan, 0), fleet.access(1)), (vec![1, 2, 3, 4], Access::Lost));
+}
+
 #[test]
 fn a_set_that_was_created_anew_is_another_one() {
     let replica = |incarnation: &str| Replica { incarnation: incarnation.to_owned(), ..Replica::default() };

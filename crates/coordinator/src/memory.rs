@@ -128,7 +128,7 @@ impl ReplicaMemory {
             shard.times().for_each(|at| not_ahead(at, context.now));
             shard.start_reading(http, context);
         }
-        let readings = collect(&mut self.shards).await;
+        let readings = collect(&mut self.shards, context.now).await;
 
         let mut findings = Findings::default();
         for (ordinal, reading) in readings {
@@ -378,8 +378,9 @@ impl ShardMemory {
 }
 
 /// Waits for readings: for shards that answered the last time as long as is reasonable, for the others
-/// only a moment longer than for those. What is not finished goes on in the background.
-async fn collect(shards: &mut BTreeMap<u32, ShardMemory>) -> Vec<(u32, Reading)> {
+/// only a moment longer than for those. What is not finished goes on in the background: such a shard has been silent
+/// since it was `asked`, not since the end of the wait.
+async fn collect(shards: &mut BTreeMap<u32, ShardMemory>, asked: Timestamp) -> Vec<(u32, Reading)> {
     let is_finished = |shard: &ShardMemory| shard.reading.as_ref().is_none_or(JoinHandle::is_finished);
     let start = tokio::time::Instant::now();
     let mut impatient_since = None;
@@ -403,7 +404,7 @@ async fn collect(shards: &mut BTreeMap<u32, ShardMemory>) -> Vec<(u32, Reading)>
                     readings.push((*ordinal, reading));
                 }
             }
-            None if shard.reading.is_some() => shard.unreadable("does not answer in time".to_owned(), Timestamp::now()),
+            None if shard.reading.is_some() => shard.unreadable("does not answer in time".to_owned(), asked),
             None => {}
         }
     }

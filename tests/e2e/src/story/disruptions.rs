@@ -200,12 +200,12 @@ async fn crashed(stage: &mut Stage) -> anyhow::Result<()> {
     let node = busiest_node_but_one(stage).await?;
     let number = node.trim_start_matches(|c: char| !c.is_ascii_digit()).to_owned();
     let exporters = on(&node, stage.fixture.generators(&stage.cluster).await?);
-    let lost = on(&node, stage.fixture.shards(&stage.cluster).await?).len() as u64;
+    let lost: Vec<String> = on(&node, stage.fixture.shards(&stage.cluster).await?).into_iter().map(|pod| pod.name).collect();
     let act = stage.begin("node crashed").await?;
     let at = now();
     stage.cluster.machine("node-crash", &[&number]).await?;
     stage.collector.died(&exporters, at);
-    let told = without_a_node(stage, act, at, lost).await;
+    let told = without_a_node(stage, act, at, &exporters, &lost).await;
 
     let act = stage.begin("node returned").await?;
     // Whatever happened: without it no pod of its can be cleared away.
@@ -238,23 +238,49 @@ async fn at_rest(stage: &Stage) -> anyhow::Result<()> {
     }
 }
 
-/// What happens until the living exporters are scraped again by living shards. The lost pods stay Terminating, so the
-/// fleet is not steady meanwhile.
-async fn without_a_node(stage: &mut Stage, act: Act, at: i64, lost: u64) -> anyhow::Result<()> {
+/// What happens until the living exporters are given to living shards, and scraped by them. The lost pods stay
+/// Terminating, so the fleet is not steady meanwhile.
+async fn without_a_node(stage: &mut Stage, act: Act, at: i64, dead: &[Pod], lost: &[String]) -> anyhow::Result<()> {
     let limit = Duration::from_secs(180);
-    let scraped = until("all living exporters scraped", limit, async || stage.collector.all_scraped(at)).await;
-    let reached = now();
+    let given = async {
+        let given = until("all living exporters given to others", limit, async || given_to_others(stage, dead, lost).await).await;
+        (given, now())
+    };
+    let scraped = async {
+        let scraped = until("all living exporters scraped", limit, async || stage.collector.all_scraped(at)).await;
+        (scraped, now())
+    };
+    let ((given, given_at), (scraped, reached)) = tokio::join!(given, scraped);
+    let after = |done: &anyhow::Result<()>, then: i64| {
+        done.as_ref().map_or_else(|error| format!("{error:#}"), |()| format!("after {:.1} s", seconds(then - at)))
+    };
+    // What was asked in vain must have ended, and the harness looks once a second.
+    let soon = (GRACE + CYCLE + Duration::from_secs(2)).as_secs_f64();
+    stage.expect(
+        format!("node crashed: all living exporters are given to living shards within {soon} s"),
+        after(&given, given_at),
+        given.is_ok() && seconds(given_at - at) <= soon,
+    );
     // Until the coordinator notices, and until Prometheus looks at its targets, which it does every five seconds.
     let soon = (GRACE + CYCLE + stage.fixture.interval + Duration::from_secs(5)).as_secs_f64();
     stage.expect(
         format!("node crashed: all living exporters are scraped again within {soon} s"),
-        scraped.as_ref().map_or_else(|error| format!("{error:#}"), |()| format!("after {:.0} s", seconds(reached - at))),
+        after(&scraped, reached),
         scraped.is_ok() && seconds(reached - at) <= soon,
     );
     let row = stage.end_at(act, reached).await?;
     let intervals = (GRACE + CYCLE).as_secs().div_ceil(stage.fixture.interval.as_secs()) + 1;
-    let most = intervals * lost * (TARGETS / SHARDS);
-    stage.expect_unscraped(&row, most, &format!("the grace and an interval for each target of {lost} lost shards"));
+    let most = intervals * lost.len() as u64 * (TARGETS / SHARDS);
+    stage.expect_unscraped(&row, most, &format!("the grace and an interval for each target of {} lost shards", lost.len()));
+    Ok(())
+}
+
+async fn given_to_others(stage: &Stage, dead: &[Pod], lost: &[String]) -> anyhow::Result<()> {
+    let placed = placed(stage).await?;
+    let living = placed.iter().filter(|(exporter, _)| dead.iter().all(|pod| pod.name != **exporter));
+    let waiting: Vec<&str> =
+        living.filter(|(_, shards)| shards.iter().all(|shard| lost.contains(shard))).map(|(name, _)| name.as_str()).collect();
+    anyhow::ensure!(!placed.is_empty() && waiting.is_empty(), "not given to others yet: {}", waiting.join(", "));
     Ok(())
 }
 
