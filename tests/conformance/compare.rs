@@ -18,7 +18,7 @@ pub(crate) fn compare(config: &Config, line: PrometheusLine, ours: &Picture, the
     if line == PrometheusLine::V2 {
         (ours, theirs) = (without_what_is_new(ours, config), without_what_is_new(theirs, config));
     }
-    with_our_choice(config, line, &ours, &mut theirs);
+    with_choice_of(&ours, config, line, &mut theirs);
     differences(&ours, &theirs)
 }
 
@@ -53,8 +53,8 @@ fn is_filter(action: Option<&str>) -> bool {
 }
 
 /// Which of several equal targets lends its discovered labels to the list depends, in Prometheus, on the random order of the
-/// groups. Where its choice was another than ours, but of one that becomes the same target, it is replaced by ours.
-fn with_our_choice(config: &Config, line: PrometheusLine, ours: &Picture, theirs: &mut Picture) {
+/// groups. Where its choice was another than that of `ours`, but of one that becomes the same target, it is replaced by that.
+pub(crate) fn with_choice_of(ours: &Picture, config: &Config, line: PrometheusLine, theirs: &mut Picture) {
     let key = |t: &Active| (t.scrape_pool.clone(), t.scrape_url.clone(), t.labels.clone(), t.scrape_interval.clone());
     for target in &mut theirs.active_targets {
         let Some(job) = config.job(&target.scrape_pool) else { continue };
