@@ -228,6 +228,49 @@ async fn a_job_that_cannot_be_discovered_leaves_the_others_alone() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_above_its_target_limit_is_down_as_a_whole_and_comes_back() {
+    let world = tempfile::tempdir().unwrap();
+    let config = world.path().join("prometheus.yml");
+    let [other, first, second] = [Exporter::start(10).await, Exporter::start(20).await, Exporter::start(30).await];
+    let with = |targets: &[&Exporter]| {
+        let list: Vec<&str> = targets.iter().map(|exporter| exporter.address.as_str()).collect();
+        let limited = format!("- job_name: limited\n  target_limit: 1\n  static_configs: [{{targets: {list:?}}}]\n");
+        static_config("1s", &[&other]) + &limited
+    };
+    write(&config, &with(&[&first]));
+    let shards = Shard::start_many(world.path(), 1, &config).await;
+    let all: Vec<&Shard> = shards.iter().collect();
+    let coordinator = Coordinator::start(world.path(), &config, &all, &["--coordinator.interval=2s", "--shard.max-series=1000"]);
+    coordinator.all_assigned(2).await;
+    let exceeded = async || {
+        let name = "kvass_coordinator_target_limit_exceeded_targets{job=\"limited\"}";
+        metric(&coordinator.metrics().await, name).ok_or(format!("no {name}"))
+    };
+    assert_eq!(exceeded().await, Ok(0.0));
+
+    write(&config, &with(&[&first, &second]));
+    eventually("none is scraped, and the targets say why", async || {
+        let targets = coordinator.targets().await?;
+        let limited: Vec<&Value> = targets.iter().filter(|t| t["scrapePool"] == "limited").collect();
+        let error = "target_limit exceeded (number of targets: 2, limit: 1)";
+        let down =
+            |t: &&Value| t["health"] == "down" && t["lastError"] == error && t["shards"].as_array().is_none_or(Vec::is_empty);
+        let up = shards[0].by_instance("up").await?;
+        let ok = limited.len() == 2 && limited.iter().all(down) && exceeded().await? == 2.0;
+        if ok && up.into_keys().eq([other.address.clone()]) { Ok(()) } else { Err(format!("{limited:?}")) }
+    })
+    .await;
+
+    write(&config, &with(&[&second]));
+    coordinator.all_assigned(2).await;
+    eventually("it is scraped again", async || {
+        let up = shards[0].by_instance("up{job='limited'} == 1").await?;
+        if up.contains_key(&second.address) && exceeded().await? == 0.0 { Ok(()) } else { Err(format!("{up:?}")) }
+    })
+    .await;
+}
+
 /// What the coordinator says about its configuration: status, metric.
 async fn config_error(coordinator: &Coordinator) -> Result<(Option<String>, f64), String> {
     let error = coordinator.status().await?["data"]["config"]["error"].as_str().map(str::to_owned);

@@ -84,6 +84,7 @@ pub(crate) struct CoordinatorMetrics {
     discovery_failing: Family<JobLabel, Gauge>,
     unsupported: Family<JobLabel, Gauge>,
     held_targets: Family<JobLabel, Gauge>,
+    over_target_limit: Family<JobLabel, Gauge>,
     leader: Gauge,
     config_success: Gauge,
     config_success_time: FloatGauge,
@@ -167,6 +168,11 @@ impl CoordinatorMetrics {
                 "kvass_coordinator_discovery_held_targets",
                 "Targets that stay although they were missing when last read",
             ),
+            over_target_limit: add(
+                r,
+                "kvass_coordinator_target_limit_exceeded_targets",
+                "Targets of a job that has more than its target_limit and is not scraped, 0 within it",
+            ),
             leader: add(r, "kvass_coordinator_leader", "Whether this coordinator acts; one that does not only observes"),
             config_success: add(
                 r,
@@ -206,6 +212,7 @@ impl CoordinatorMetrics {
                 &self.discovery_failing,
                 &self.unsupported,
                 &self.held_targets,
+                &self.over_target_limit,
             ] {
                 family.remove(&JobLabel { job: job.clone() });
             }
@@ -222,6 +229,7 @@ impl CoordinatorMetrics {
             self.failed_targets.get_or_create(&label).set(gauge(job.failed.len()));
             self.discovery_failing.get_or_create(&label).set(i64::from(!job.errors.is_empty()));
             self.unsupported.get_or_create(&label).set(gauge(job.unsupported.len()));
+            self.over_target_limit.get_or_create(&label).set(i64::try_from(job.over_limit.unwrap_or(0)).unwrap_or(i64::MAX));
             self.held_targets.get_or_create(&label).set(gauge(job.held.iter().map(|held| held.targets).sum()));
         }
     }
