@@ -1,16 +1,13 @@
 #!/usr/bin/env bash
 # Records anew what real Prometheus servers make of the cases that `make test` replays: Debian's 2.42, and the newest, which
-# needs Go. NAMES=a,b records these cases only.
+# needs Go, unless PROMETHEUS_3 names a built one. NAMES=a,b records these cases only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 say() { echo "goldens.sh: $*" >&2; }
 
 old=$(scripts/prometheus.sh | tail -1)
-if [ -z "${PROMETHEUS_3:-}" ]; then
-  tests/e2e/cluster/cluster.sh build prometheus
-  PROMETHEUS_3=$(realpath "${E2E_HOME:-target/e2e}/bin/prometheus")
-fi
+PROMETHEUS_3=$(scripts/prometheus-3.sh)/prometheus
 export PROMETHEUS_3 PROMETHEUS_2=$old
 for program in "$PROMETHEUS_2" "$PROMETHEUS_3"; do
   say "$("$program" --version 2>&1 | head -1)"
