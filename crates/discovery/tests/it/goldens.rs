@@ -186,6 +186,8 @@ async fn record(cases: Vec<(String, Case)>) {
     let _prometheus = tokio::process::Command::new(&prometheus)
         .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
         .arg(format!("--web.listen-address={address}"))
+        // What is set for the cloud's own tools on this machine is not meant.
+        .env_clear()
         .envs(services.values().flat_map(|served| &served.environment))
         .current_dir(dir.path())
         .kill_on_drop(true)
@@ -207,6 +209,7 @@ async fn record(cases: Vec<(String, Case)>) {
             labels
         });
         let targets = comparable(targets, &service);
+        assert!(!targets.is_empty(), "{name}: nothing was found, what Prometheus logged says why");
         let text = serde_json::to_string_pretty(&targets).unwrap();
         fs::write(folder().join(format!("{name}.expected.json")), text + "\n").unwrap();
     }

@@ -84,7 +84,7 @@ async fn record(server: &Server, program: &Path) {
         let golden = Golden {
             up: up[&target] == 1,
             count: SeriesCount { series: series[&target], total: total[&target] },
-            added: added[&target],
+            added: (!case.body.repeats).then(|| added[&target]),
             error: errors[&target].clone(),
         };
         text += &golden.line(&case.name);
