@@ -28,6 +28,11 @@ use crate::{
 const POLL: Duration = Duration::from_secs(5);
 /// A change is often several: wait until the writer is done.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How long changed files must stay as they are. Who writes without a rename may take a while, and the first part of a configuration is
+/// often a good one, without the jobs of the rest.
+const STILL: Duration = Duration::from_millis(500);
+/// How often that is waited for. What never rests is read all the same.
+const STILL_TRIES: usize = 20;
 
 /// How the last (re)load went.
 #[derive(Clone, Debug, Default)]
@@ -143,14 +148,39 @@ impl ConfigFile {
             }
             heard = Some(changes);
             tokio::time::sleep(SETTLE).await;
+            let files = self.read_until_still().await;
             let mut tried = self.last_tried.lock().await;
-            let (path, patterns) = (self.path.clone(), tried.patterns.clone());
-            let files = tokio::task::spawn_blocking(move || read_again(&path, &patterns)).await.unwrap_or_default();
             let unchanged = !tried.files.is_empty() && files == tried.files;
             if !unchanged {
                 let _ = self.load(&mut tried).await;
             }
         }
+    }
+
+    /// What the files say; if that is news, once nobody writes to them any more. A reload may be asked for meanwhile.
+    async fn read_until_still(&self) -> Files {
+        let (patterns, mut files) = {
+            let tried = self.last_tried.lock().await;
+            let files = self.read_again(tried.patterns.clone()).await;
+            if files == tried.files {
+                return files;
+            }
+            (tried.patterns.clone(), files)
+        };
+        for _ in 0..STILL_TRIES {
+            tokio::time::sleep(STILL).await;
+            let now = self.read_again(patterns.clone()).await;
+            if now == files {
+                break;
+            }
+            files = now;
+        }
+        files
+    }
+
+    async fn read_again(&self, patterns: Vec<String>) -> Files {
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || read_again(&path, &patterns)).await.unwrap_or_default()
     }
 
     /// Keeps `config` for the next start, provided it is still the one in force: called once it has proved

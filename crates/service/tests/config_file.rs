@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
@@ -106,6 +107,33 @@ async fn a_config_map_is_followed_and_a_broken_one_changes_nothing() {
     map.update(&[("prometheus.yml", &config("b"))]);
     until("the next good one", || in_force(&file) == ["b"]).await;
     assert_eq!(file.state().error, None);
+    following.abort();
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_slowly_is_taken_when_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("prometheus.yml");
+    let text: String =
+        std::iter::once("scrape_configs:\n".to_owned()).chain((0..20).map(|job| format!("- job_name: job-{job}\n"))).collect();
+    fs::write(&path, &text).unwrap();
+    let file = start(&path, V2, None).await;
+    let following = tokio::spawn({
+        let file = Arc::clone(&file);
+        async move { file.follow(FileWatcher::new()).await }
+    });
+    let mut taken = file.subscribe();
+    let mut numbers = Vec::new();
+    let mut writer = fs::File::create(&path).unwrap();
+    for line in text.replace("job-19", "last").lines() {
+        writeln!(writer, "{line}").unwrap();
+        if let Ok(changed) = tokio::time::timeout(Duration::from_millis(70), taken.changed()).await {
+            changed.unwrap();
+            numbers.push(in_force(&file).len());
+        }
+    }
+    until("all of it", || in_force(&file).last().unwrap() == "last").await;
+    assert!(numbers.is_empty(), "{numbers:?}");
     following.abort();
 }
 

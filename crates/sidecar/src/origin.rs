@@ -16,10 +16,7 @@ use kvass_model::PrometheusLine;
 use kvass_service::{ConfigFile, LoadError, ReloadState, config_file};
 use tokio::sync::watch;
 
-use crate::{
-    lock,
-    store::{Store, StoreError},
-};
+use crate::{lock, store::Store};
 
 /// What Prometheus runs with until a configuration is pushed; the text is the original's.
 const PLACEHOLDER: &str = "\nglobal:\n  external_labels:\n    status: default\n";
@@ -38,8 +35,6 @@ pub(crate) enum PushError {
     FileIsSet,
     #[error(transparent)]
     Invalid(#[from] LoadError),
-    #[error("the configuration is not taken")]
-    Store(#[from] StoreError),
 }
 
 /// There is nothing to reload.
@@ -139,6 +134,14 @@ impl Origin {
         }
     }
 
+    /// Keeps a pushed configuration that could not be kept when it came.
+    pub(crate) fn keep_again(&self) {
+        match self {
+            Origin::File(_) => {}
+            Origin::Pushed(pushed) => pushed.keep_again(),
+        }
+    }
+
     /// Which Prometheus the configuration is read for.
     pub(crate) fn release(&self) -> PrometheusRelease {
         match self {
@@ -169,6 +172,8 @@ pub(crate) struct Pushed {
     release: ArcSwap<PrometheusRelease>,
     current: watch::Sender<Option<Arc<Config>>>,
     is_placeholder: AtomicBool,
+    /// What is in force could not be kept.
+    is_unkept: AtomicBool,
     state: ArcSwap<ReloadState>,
     text: ArcSwapOption<String>,
     /// What is kept and what is in force must come from the same push.
@@ -183,6 +188,7 @@ impl Pushed {
             release: ArcSwap::from_pointee(PrometheusRelease { line, knows_more: false }),
             current: watch::Sender::new(None),
             is_placeholder: AtomicBool::new(true),
+            is_unkept: AtomicBool::new(false),
             state: ArcSwap::default(),
             text: ArcSwapOption::empty(),
             pushing: Mutex::default(),
@@ -213,10 +219,9 @@ impl Pushed {
             self.state.store(Arc::new(ReloadState { last_success, error: None }));
             return Ok(());
         }
-        let parsed = self.parse(text).map_err(PushError::from);
-        let result = parsed.and_then(|config| Ok(self.store.save_pushed_config(text).map(|()| config)?));
-        match result {
+        match self.parse(text).map_err(PushError::from) {
             Ok(config) => {
+                self.keep(text);
                 self.enforce(text, config);
                 Ok(())
             }
@@ -227,6 +232,25 @@ impl Pushed {
                 self.state.store(Arc::new(ReloadState { last_success, error: Some(text) }));
                 Err(error)
             }
+        }
+    }
+
+    fn keep(&self, text: &str) {
+        let kept = self.store.save_pushed_config(text);
+        if let Err(error) = &kept
+            && !self.is_unkept.load(Ordering::Relaxed)
+        {
+            tracing::error!(error = %config_file::chain(error), "pushed configuration cannot be kept for the next start, trying again");
+        }
+        self.is_unkept.store(kept.is_err(), Ordering::Relaxed);
+    }
+
+    fn keep_again(&self) {
+        let _pushing = lock(&self.pushing);
+        if self.is_unkept.load(Ordering::Relaxed)
+            && let Some(text) = self.text.load_full()
+        {
+            self.keep(&text);
         }
     }
 

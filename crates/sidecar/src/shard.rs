@@ -8,9 +8,9 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
-use kvass_api::{ExtraConfig, RuntimeInfo, TargetList};
+use kvass_api::{ExtraConfig, RuntimeInfo, Stored, TargetList};
 use kvass_config::{Config, InjectOptions, PrometheusRelease, apply_scrape_injection, hash_of_text};
 use kvass_model::PrometheusLine;
 use kvass_scrape::JobClients;
@@ -62,6 +62,8 @@ pub(crate) struct Shard {
     changing: Arc<tokio::sync::Mutex<AppliedConfig>>,
     /// The injected configuration Prometheus should run with.
     pub(crate) wanted: watch::Sender<Option<Wanted>>,
+    /// Why the target list in force could not be kept.
+    unkept: ArcSwapOption<String>,
     /// Files are not what they should be.
     write_due: AtomicBool,
     /// Prometheus has confirmed what is wanted.
@@ -83,8 +85,6 @@ type AppliedConfig = Option<Arc<Config>>;
 /// A target list was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpdateError {
-    #[error("the target list cannot be kept")]
-    Store(#[from] StoreError),
     #[error("the targets cannot be given to prometheus, it is tried again")]
     Inject(#[from] InjectError),
 }
@@ -138,6 +138,7 @@ impl Shard {
             files_unseen: AtomicBool::new(false),
             changing: Arc::default(),
             wanted: watch::Sender::new(None),
+            unkept: ArcSwapOption::empty(),
             write_due: AtomicBool::new(false),
             up_to_date: AtomicBool::new(false),
             changed: Notify::new(),
@@ -214,7 +215,8 @@ impl Shard {
     }
 
     /// Takes a target list: kept first, then in force, then written for Prometheus. Reloads that are
-    /// needed happen later. A list equal to the present one changes nothing at all.
+    /// needed happen later. A list equal to the present one changes nothing at all. One that cannot be kept is in force all the
+    /// same: nobody else scrapes these targets, and a full disk is no reason not to.
     pub(crate) async fn update_targets(self: &Arc<Self>, list: TargetList) -> Result<(), UpdateError> {
         let (shard, mut applied) = (Arc::clone(self), Arc::clone(&self.changing).lock_owned().await);
         to_the_end(async move { shard.update_locked(list, &mut applied).await }).await
@@ -229,7 +231,7 @@ impl Shard {
             }
             targets.stored_with(&list, now)
         };
-        self.store.save(&stored)?;
+        self.keep_list(&stored);
         let count = {
             let mut targets = lock(&self.targets);
             targets.replace(list, now);
@@ -237,6 +239,31 @@ impl Shard {
         };
         tracing::info!(targets = count, "target list in force");
         Ok(self.apply_locked(applied).await?)
+    }
+
+    fn keep_list(&self, stored: &Stored) {
+        let unkept = self.store.save(stored).err().map(|error| chain(&error));
+        if let Some(error) = &unkept
+            && self.why_unkept().is_none_or(|known| *known != *error)
+        {
+            tracing::error!(%error, "target list cannot be kept for the next start, trying again");
+        }
+        self.unkept.store(unkept.map(Arc::new));
+    }
+
+    /// Keeps what could not be kept when it came.
+    pub(crate) async fn keep_again(&self) {
+        if self.why_unkept().is_some() {
+            let _changing = self.changing.lock().await;
+            let stored = lock(&self.targets).stored();
+            self.keep_list(&stored);
+        }
+        self.origin.keep_again();
+    }
+
+    /// Why the target list in force would be forgotten at a restart.
+    pub(crate) fn why_unkept(&self) -> Option<Arc<String>> {
+        self.unkept.load_full()
     }
 
     /// Reads the user's file again and applies it.

@@ -175,6 +175,7 @@ fn background(shard: &Arc<Shard>) -> JoinSet<()> {
     let mut set = JoinSet::new();
     set.spawn(tasks::follow_origin(Arc::clone(shard)));
     set.spawn(tasks::keep_applied(Arc::clone(shard)));
+    set.spawn(tasks::keep_again(Arc::clone(shard)));
     set.spawn(tasks::watch_prometheus(Arc::clone(shard)));
     if let Origin::File(file) = &shard.origin {
         let file = Arc::clone(file);

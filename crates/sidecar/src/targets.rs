@@ -128,6 +128,11 @@ impl Targets {
         Stored { targets, idle_at }
     }
 
+    /// What is to be kept of the list in force.
+    pub(crate) fn stored(&self) -> Stored {
+        Stored { targets: self.list.clone(), idle_at: self.idle_at }
+    }
+
     /// Takes a new list into force. Known targets keep their record, new ones start with the sizes they
     /// come with, and a target that becomes `in_transfer` counts its scrapes from zero.
     pub(crate) fn replace(&mut self, list: TargetList, now: Timestamp) {

@@ -11,6 +11,8 @@ use crate::{delivery::Delivery, lock, prometheus::PrometheusError, shard::Shard,
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often the disk is tried again where something could not be kept.
+const KEEP_AGAIN: Duration = Duration::from_secs(5);
 /// How often Prometheus' list is looked at while something is awaited.
 const LOOK: Duration = Duration::from_secs(2);
 /// How often otherwise: a restarted Prometheus may fail to watch its files.
@@ -84,6 +86,14 @@ pub(crate) async fn keep_applied(shard: Arc<Shard>) {
             pause = FIRST_RETRY;
             shard.changed.notified().await;
         }
+    }
+}
+
+/// Keeps for the next start what could not be kept at once, for ever.
+pub(crate) async fn keep_again(shard: Arc<Shard>) {
+    loop {
+        sleep(KEEP_AGAIN).await;
+        shard.keep_again().await;
     }
 }
 

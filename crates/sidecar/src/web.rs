@@ -108,10 +108,13 @@ async fn healthy() -> &'static str {
 async fn ready(State(shard): Shared) -> Response {
     let problems = shard.problems().await;
     let mut text = if problems.is_empty() { "kvass sidecar is ready\n".to_owned() } else { problems.join("\n") + "\n" };
-    if problems.is_empty()
-        && let Some(error) = &shard.origin.state().error
-    {
-        text.push_str(&format!("the last good configuration is in force: {error}\n"));
+    if problems.is_empty() {
+        if let Some(error) = &shard.origin.state().error {
+            text.push_str(&format!("the last good configuration is in force: {error}\n"));
+        }
+        if let Some(error) = shard.why_unkept() {
+            text.push_str(&format!("the target list cannot be kept for the next start: {error}\n"));
+        }
     }
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, text).into_response()

@@ -37,7 +37,7 @@ fn commands(command: &Command, called: &str) -> Vec<(String, Command)> {
 fn reference() -> String {
     let mut out = "# Flags\n\nEvery flag takes its value as `--name=value` or `--name value`; a boolean (`BOOL`) needs none, and takes one only \
         after `=`. The last of a repeated\nflag wins, where it is not said to add up. Durations are those of Go (`10s`, `1h30m`, `0`), integers \
-        may be written `30000`, `30_000` or `0x7530`,\nsizes `256MiB`. Words that are no flags are ignored by coordinator and sidecar.\n"
+        may be written `30000`, `30_000` or `0x7530`,\nsizes `256MiB`. Words that are no flags are ignored by coordinator and sidecar, with a warning.\n"
         .to_owned();
     for (name, command) in commands(&definition(), "kvass") {
         write!(out, "\n## {name}\n\n{}.\n\n", command.get_about().unwrap()).unwrap();

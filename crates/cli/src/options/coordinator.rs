@@ -4,7 +4,10 @@ use kvass_config::{InjectOptions, Secret};
 use kvass_coordinator::{DelegateOptions, KubernetesShards, LeaderElection, MaxLoss, Options, ProcessShards, ShardOptions};
 use kvass_plan::Limits;
 
-use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable, without_credentials};
+use super::{
+    Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable, warn_of_ignored,
+    without_credentials,
+};
 use crate::flags::{CoordinatorFlags, ShardType};
 
 /// Limit of total series where no limit is given at all.
@@ -60,9 +63,10 @@ pub(crate) fn coordinator(flags: CoordinatorFlags, env: Environment<'_>) -> Resu
         inject_kubernetes_sa_path,
         inject_kubernetes_token,
         log: _,
-        ignored: _,
+        ignored,
     } = flags;
     let mut warnings = Vec::new();
+    warn_of_ignored(&ignored, &mut warnings);
 
     let (max_series, max_process_series) =
         series_limits(shard_max_series, shard_max_head_series, shard_max_process_series, &mut warnings)?;
@@ -293,6 +297,15 @@ mod tests {
         let ShardOptions::Kubernetes(shards) = options.shards else { panic!("{:?}", options.shards) };
         assert_eq!((shards.namespace, shards.port, shards.delete_pvc), (None, 8080, true));
         assert_eq!(shards.selector, "app.kubernetes.io/name=prometheus");
+    }
+
+    #[test]
+    fn a_boolean_without_its_equals_sign_is_warned_of() {
+        let Meaning { options, warnings } = meaning(&["--shard.delete-pvc", "false"]);
+        let ShardOptions::Kubernetes(shards) = options.shards else { panic!("{:?}", options.shards) };
+        assert!(shards.delete_pvc);
+        let expected = "\"false\" is no flag and is ignored: a boolean flag takes its value after =, as in --flag=false";
+        assert_eq!(warnings, [expected]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod coordinator;
 mod sidecar;
 
 pub(crate) use self::{coordinator::coordinator, sidecar::sidecar};
-use crate::flags::PrometheusVersion;
+use crate::flags::{IgnoredWords, PrometheusVersion};
 use kvass_model::PrometheusLine;
 
 /// Options, and what the user should know about the flags they came from.
@@ -52,6 +52,13 @@ fn body_size_limit(limit: u64) -> u64 {
 /// A URL for an error message: what stands before an `@` may be a password.
 fn without_credentials(url: &str) -> String {
     url.rsplit('@').next().unwrap_or_default().to_owned()
+}
+
+/// Manifests exist that have such words, so they are no error; but who leaves out the `=` of a boolean flag has to hear of it.
+fn warn_of_ignored(words: &IgnoredWords, warnings: &mut Vec<String>) {
+    for word in &words.words {
+        warnings.push(format!("{word:?} is no flag and is ignored: a boolean flag takes its value after =, as in --flag=false"));
+    }
 }
 
 fn required(flag: &'static str, value: String) -> Result<String, OptionsError> {

@@ -1,9 +1,12 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kvass_model::Labels;
 use kvass_sidecar::Options;
 
-use super::{Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable, without_credentials};
+use super::{
+    Environment, Meaning, OptionsError, body_size_limit, line, non_empty, required, variable, warn_of_ignored,
+    without_credentials,
+};
 use crate::flags::SidecarFlags;
 
 const DEFAULT_STORE_PATH: &str = "/prometheus/";
@@ -31,9 +34,10 @@ pub(crate) fn sidecar(flags: SidecarFlags, env: Environment<'_>) -> Result<Meani
         scrape_disable_keep_alive,
         compat_coordinator_url,
         log: _,
-        ignored: _,
+        ignored,
     } = flags;
     let mut warnings = Vec::new();
+    warn_of_ignored(&ignored, &mut warnings);
     if config_target_file.is_some() {
         warnings.push("--config.target-file is deprecated: its targets are read once; write --store.path".to_owned());
     }
@@ -42,16 +46,25 @@ pub(crate) fn sidecar(flags: SidecarFlags, env: Environment<'_>) -> Result<Meani
         (None, Some(file)) => parent(file).to_owned(),
         (None, None) => DEFAULT_STORE_PATH.into(),
     };
+    let config_file: Option<PathBuf> = non_empty(config_file).map(Into::into);
+    let output_file: PathBuf = required("config.output-file", config_output_file)?.into();
+    if config_file.as_ref().is_some_and(|file| same_file(file, &output_file)) {
+        return Err(OptionsError::Value {
+            flag: "config.output-file",
+            value: output_file.display().to_string(),
+            expected: "another file than --config.file, which it would overwrite",
+        });
+    }
     let options = Options {
         proxy_address: web_proxy_addr,
         api_address: web_api_addr,
         prometheus_url: base_url("prometheus.url", prometheus_url)?,
-        config_file: non_empty(config_file).map(Into::into),
-        output_file: required("config.output-file", config_output_file)?.into(),
+        config_file,
+        output_file,
         store_path,
         legacy_target_file: config_target_file.and_then(non_empty).map(Into::into),
         tsdb_path: tsdb_path.and_then(non_empty).map(Into::into),
-        inject_proxy: non_empty(inject_proxy),
+        inject_proxy: non_empty(inject_proxy).map(proxy_url).transpose()?,
         service_account_path: non_empty(inject_kubernetes_sa_path).map(Into::into),
         fetch_head_series: shard_fetch_head_series.0,
         keep_alive: !scrape_disable_keep_alive.0,
@@ -75,6 +88,24 @@ pub(crate) fn sidecar(flags: SidecarFlags, env: Environment<'_>) -> Result<Meani
 /// The folder of a file; the current one for a bare name.
 fn parent(file: &str) -> &Path {
     Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether writing one would replace the other, links included.
+fn same_file(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
+    resolved(one) == resolved(other)
+}
+
+/// A proxy, as Prometheus takes it.
+fn proxy_url(url: String) -> Result<String, OptionsError> {
+    match reqwest::Url::parse(&url) {
+        Ok(parsed) if parsed.has_host() => Ok(url),
+        _ => Err(OptionsError::Value {
+            flag: "inject.proxy",
+            value: without_credentials(&url),
+            expected: "a URL such as http://127.0.0.1:8008",
+        }),
+    }
 }
 
 /// A base URL that paths can be appended to.
@@ -161,6 +192,38 @@ mod tests {
         }
         let error = try_meaning(&["--prometheus.url=http://user:secret@p?x=1"], &|_| None).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn the_users_configuration_is_never_the_output() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(path("real.yml"), "").unwrap();
+        std::os::unix::fs::symlink("real.yml", path("link.yml")).unwrap();
+        for (config, output, refused) in [
+            (path("real.yml"), path("real.yml"), true),
+            (path("link.yml"), path("real.yml"), true),
+            (path("missing.yml"), path("missing.yml"), true),
+            (path("real.yml"), path("other.yml"), false),
+        ] {
+            let args = [format!("--config.file={config}"), format!("--config.output-file={output}")];
+            let meant = try_meaning(&args.each_ref().map(String::as_str), &|_| None);
+            assert_eq!(meant.is_err(), refused, "{args:?}");
+            if let Err(error) = meant {
+                let expected =
+                    format!("--config.output-file={output}: expected another file than --config.file, which it would overwrite");
+                assert_eq!(error.to_string(), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_refused() {
+        for url in ["foo", "127.0.0.1:8008", "localhost:8008", "http://"] {
+            let error = try_meaning(&["--inject.proxy", url], &|_| None).unwrap_err().to_string();
+            assert_eq!(error, format!("--inject.proxy={url}: expected a URL such as http://127.0.0.1:8008"));
+        }
+        assert_eq!(meaning(&["--inject.proxy=http://x:1/"]).options.inject_proxy.as_deref(), Some("http://x:1/"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -27,6 +27,8 @@ pub(crate) struct Processes {
     options: ProcessShards,
     context: ManagerContext,
     record: Mutex<Record>,
+    /// Locked as long as we live: two coordinators would each start what the other has ended, and forget what it has started.
+    _folder: File,
 }
 
 /// Content of `shards.json`.
@@ -62,6 +64,12 @@ impl Processes {
         fs::create_dir_all(&options.dir).map_err(error(format!("create {}", options.dir.display())))?;
         // Children run in other directories.
         options.dir = options.dir.canonicalize().map_err(error(format!("resolve {}", options.dir.display())))?;
+        let folder = File::open(&options.dir).map_err(error(format!("open {}", options.dir.display())))?;
+        // Some file systems know no locks.
+        if let Err(TryLockError::WouldBlock) = folder.try_lock() {
+            let source = io::Error::other("another coordinator that runs uses this folder");
+            return Err(error(format!("{}: expected a folder of our own", options.dir.display()))(source));
+        }
         let path = options.dir.join("shards.json");
         let record = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -69,7 +77,7 @@ impl Processes {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Record::default(),
             Err(e) => return Err(error(format!("read {}", path.display()))(e)),
         };
-        Ok(Processes { options, context, record: Mutex::new(record) })
+        Ok(Processes { options, context, record: Mutex::new(record), _folder: folder })
     }
 
     /// Lists the shards, starting again what has died.
@@ -319,6 +327,27 @@ mod tests {
         assert!(second.list().await.unwrap()[0].shards.is_empty());
         assert!(!record.shards[&0].sidecar.unwrap().is_running());
         assert!(dir.path().join("shard-0").exists(), "data of a removed shard stays unless asked otherwise");
+    }
+
+    #[test]
+    fn a_folder_has_one_coordinator_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let options = ProcessShards {
+                dir: dir.path().to_owned(),
+                prometheus: "p".into(),
+                prometheus_args: vec![],
+                sidecar_args: vec![],
+                delete_data: false,
+                stop_on_exit: false,
+            };
+            Processes::new(options, ManagerContext { config_file: "c".into(), program: "k".into() })
+        };
+        let first = open().unwrap();
+        let error = kvass_service::config_file::chain(&open().err().unwrap());
+        assert!(error.ends_with("expected a folder of our own: another coordinator that runs uses this folder"), "{error}");
+        drop(first);
+        open().unwrap();
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -44,19 +44,22 @@ fn parse(text: &str) -> Result<Vec<Replica>, String> {
     if content.replicas.iter().all(|r| r.shards.is_empty()) {
         return Err("no shards: expected replicas: [{shards: [{id: shard-0, url: \"http://192.0.2.10:8080\"}]}]".to_owned());
     }
-    content.replicas.into_iter().enumerate().map(|(index, entry)| replica(index, entry)).collect()
+    let mut seen = BTreeMap::new();
+    content.replicas.into_iter().enumerate().map(|(index, entry)| replica(index, entry, &mut seen)).collect()
 }
 
-fn replica(index: usize, entry: ReplicaEntry) -> Result<Replica, String> {
-    let mut seen = std::collections::BTreeMap::new();
+/// `seen` has the place of every URL so far: a shard of two replicas would be given two lists in turns.
+fn replica(index: usize, entry: ReplicaEntry, seen: &mut BTreeMap<String, String>) -> Result<Replica, String> {
     let mut shards = Vec::new();
     for (ordinal, shard) in (0..).zip(entry.shards) {
         let problem = |what: String| format!("replicas[{index}].shards[{ordinal}] (id {:?}): {what}", shard.id);
         if !(shard.url.starts_with("http://") || shard.url.starts_with("https://")) {
             return Err(problem(format!("url {:?}: expected http://host:port", shard.url)));
         }
-        if let Some(other) = seen.insert(shard.url.trim_end_matches('/').to_owned(), ordinal) {
-            return Err(problem(format!("url {:?} is that of shards[{other}] too", shard.url)));
+        if let Some(other) =
+            seen.insert(shard.url.trim_end_matches('/').to_owned(), format!("replicas[{index}].shards[{ordinal}]"))
+        {
+            return Err(problem(format!("url {:?} is that of {other} too", shard.url)));
         }
         shards.push(ListedShard { ordinal, name: shard.id, incarnation: shard.url.clone(), url: Some(shard.url), absent: None });
     }
@@ -86,7 +89,14 @@ mod tests {
                 "replicas:\n- shards:\n  - {id: a, url: 192.0.2.1:80}\n",
                 r#"replicas[0].shards[0] (id "a"): url "192.0.2.1:80": expected http://host:port"#,
             ),
-            ("replicas:\n- shards:\n  - {id: a, url: http://h:1}\n  - {id: b, url: http://h:1/}\n", "is that of shards[0] too"),
+            (
+                "replicas:\n- shards:\n  - {id: a, url: http://h:1}\n  - {id: b, url: http://h:1/}\n",
+                "is that of replicas[0].shards[0] too",
+            ),
+            (
+                "replicas:\n- shards:\n  - {id: a, url: http://h:1}\n- shards:\n  - {id: a, url: http://h:1}\n",
+                r#"replicas[1].shards[0] (id "a"): url "http://h:1" is that of replicas[0].shards[0] too"#,
+            ),
             ("replicas:\n- shards:\n  - {id: a}\n", "missing field `url`"),
             ("replicas: 7", "invalid type"),
         ] {

@@ -44,6 +44,26 @@ async fn a_corrupt_store_does_not_prevent_the_start() {
 }
 
 #[tokio::test]
+async fn targets_are_scraped_although_their_list_cannot_be_kept_and_kept_once_it_can() {
+    let world = World::new().await;
+    eventually("applied", async || world.file("store/kvass-last-good-config.json").exists()).await;
+    // A file in the place of the folder: as with a full disk, nothing can be written.
+    std::fs::remove_dir_all(world.file("store")).unwrap();
+    std::fs::write(world.file("store"), "").unwrap();
+    world.assign(&[target(7, "h:7", "/m")]).await;
+    assert!(world.read("out/injected_targets/j.json").contains("h:7"));
+    let (status, text) = world.get("/-/ready").await;
+    assert_eq!(status, 200);
+    assert!(text.as_str().unwrap().contains("the target list cannot be kept for the next start: "), "{text}");
+    std::fs::remove_file(world.file("store")).unwrap();
+    eventually("kept", async || {
+        std::fs::read_to_string(world.file("store/kvass-shard.json")).is_ok_and(|kept| kept.contains("\"hash\":7"))
+    })
+    .await;
+    assert!(!world.get("/-/ready").await.1.as_str().unwrap().contains("cannot be kept"));
+}
+
+#[tokio::test]
 async fn prometheus_may_come_later() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = Arc::new(tempfile::tempdir().unwrap());

@@ -43,6 +43,18 @@ async fn a_placeholder_then_what_is_pushed_even_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_is_pushed_is_in_force_although_it_cannot_be_kept_and_kept_once_it_can() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(dir.path().join("prometheus.yml"), CONFIG).unwrap();
+    std::fs::write(dir.path().join("store"), "a file in the place of the folder").unwrap();
+    let world = World::start(dir, |o| o.config_file = None).await;
+    assert_eq!(world.post("/api/v1/status/config", &json!({"rawContent": CONFIG})).await.0, 200);
+    assert!(world.read("out/injected.yml").contains("injected_targets/j.json"));
+    std::fs::remove_file(world.file("store")).unwrap();
+    eventually("kept", async || world.read("store/kvass-config.yml") == CONFIG).await;
+}
+
+#[tokio::test]
 async fn the_hash_of_a_coordinator_with_the_same_configuration_is_reported() {
     let yaml = Arc::new(Mutex::new(format!("# a comment more\n{CONFIG}")));
     let coordinator = Router::new()
