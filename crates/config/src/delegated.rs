@@ -37,6 +37,15 @@ impl OtherSdConfig {
         OtherSdConfig { key: key.to_owned(), refresh_interval, section: section.clone() }
     }
 
+    /// How Prometheus calls the mechanism in its metrics: for a section of AWS by its role.
+    pub fn mechanism(&self) -> &str {
+        let role = || self.section.get("role").and_then(Node::as_scalar).map(Scalar::as_text);
+        match self.key.strip_suffix("_sd_configs").unwrap_or(&self.key) {
+            "aws" => role().unwrap_or("aws"),
+            mechanism => mechanism,
+        }
+    }
+
     /// Stands for everything that is written in the section, and the key.
     pub fn digest(&self) -> String {
         let document = Node::map([(self.key.as_str(), self.section.clone())]);
@@ -134,6 +143,16 @@ scrape_configs:
 - job_name: b
   uyuni_sd_configs: [{server: 'http://u', username: n, password: 's3cret'}]
 ";
+
+    #[test]
+    fn mechanisms() {
+        let text =
+            "scrape_configs: [{job_name: j, rds_sd_configs: [{region: r}], aws_sd_configs: [{role: elasticache, region: r}]}]";
+        let sections = sections(text);
+        let mut mechanisms: Vec<&str> = sections.iter().map(OtherSdConfig::mechanism).collect();
+        mechanisms.sort_unstable();
+        assert_eq!(mechanisms, ["elasticache", "rds"]);
+    }
 
     #[test]
     fn every_section_becomes_a_job_that_drops_everything() {

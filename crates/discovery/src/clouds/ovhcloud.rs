@@ -1,15 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ::http::StatusCode;
 use jiff::Timestamp;
 use kvass_config::{OvhCloudSdConfig, OvhService};
-use kvass_model::{ADDRESS_LABEL, Labels, LabelsBuilder};
+use kvass_model::{ADDRESS_LABEL, Labels, LabelsBuilder, TargetGroup};
 use ring::digest;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{
-    group,
-    web::{Message, Web},
-};
+use super::web::{Message, Web};
 use crate::{
     api::wrap,
     manager::DiscoveryOptions,
@@ -65,21 +63,46 @@ impl OvhCloud {
         reply.success().and_then(|reply| reply.json()).map_err(|error| wrap("GET", &url, error))
     }
 
-    /// What is told of every server, with its addresses.
-    async fn servers<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<(T, Addresses)>, RefreshError> {
+    /// The targets of all servers, `target` being told of each.
+    async fn servers<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        path: &str,
+        target: fn(&T, &Addresses) -> Labels,
+    ) -> Result<Findings, RefreshError> {
         let ahead = self.ahead().await?;
         let names: Vec<String> = self.get(path, ahead).await?;
-        let mut servers = Vec::new();
+        let (mut findings, mut refusal) = (Findings::default(), None);
         for name in names {
-            let path = format!("{path}/{}", path_segment(&name));
-            let server: T = self.get(&path, ahead).await?;
-            let ips: Vec<String> = self.get(&format!("{path}/ips"), ahead).await?;
-            match Addresses::of(&ips) {
-                Some(addresses) => servers.push((server, addresses)),
-                None => tracing::warn!(name, "a server of OVHcloud has no address and is no target"),
+            let source = format!("{kind}/{name}");
+            match self.server(&format!("{path}/{}", path_segment(&name)), ahead).await {
+                Ok((server, Some(addresses))) => {
+                    let targets = vec![target(&server, &addresses)];
+                    findings.groups.push(TargetGroup { source, targets, labels: Labels::default() });
+                }
+                Ok((_, None)) => tracing::warn!(name, "a server of OVHcloud has no address and is no target"),
+                // It is listed, but expired or not granted, say. That has nothing to do with the others.
+                Err(error) if error.status().is_some_and(is_final) => {
+                    tracing::warn!(name, %error, "a server of OVHcloud cannot be read and is no target");
+                    refusal.get_or_insert(error);
+                }
+                Err(error) if error.status().is_some_and(|status| status.is_server_error()) => {
+                    findings.failed.push((source, error));
+                }
+                Err(error) => return Err(error),
             }
         }
-        Ok(servers)
+        match refusal {
+            Some(error) if findings.groups.is_empty() && findings.failed.is_empty() => Err(error),
+            _ => Ok(findings),
+        }
+    }
+
+    /// What is told of one server, and its addresses, if it has any.
+    async fn server<T: DeserializeOwned>(&self, path: &str, ahead: i64) -> Result<(T, Option<Addresses>), RefreshError> {
+        let server = self.get(path, ahead).await?;
+        let ips: Vec<String> = self.get(&format!("{path}/ips"), ahead).await?;
+        Ok((server, Addresses::of(&ips)))
     }
 }
 
@@ -87,16 +110,16 @@ impl Mechanism for OvhCloud {
     async fn refresh(&mut self) -> Result<Findings, RefreshError> {
         match self.config.service {
             OvhService::DedicatedServer => {
-                let servers: Vec<(Dedicated, _)> = self.servers("/dedicated/server").await?;
-                let targets = servers.iter().map(|(server, addresses)| server.target(addresses));
-                Ok(group("ovhcloud_dedicated_server", targets.collect()))
+                self.servers("ovhcloud_dedicated_server", "/dedicated/server", Dedicated::target).await
             }
-            OvhService::Vps => {
-                let servers: Vec<(Vps, _)> = self.servers("/vps").await?;
-                Ok(group("ovhcloud_vps", servers.iter().map(|(server, addresses)| server.target(addresses)).collect()))
-            }
+            OvhService::Vps => self.servers("ovhcloud_vps", "/vps", Vps::target).await,
         }
     }
+}
+
+/// Whether asking again will not help.
+fn is_final(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
 }
 
 fn signature(secret: &str, consumer: &str, url: &str, time: &str) -> String {

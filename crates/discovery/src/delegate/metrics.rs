@@ -27,8 +27,7 @@ impl DiscoveryMetrics {
 
     /// Failed attempts to read the service of a section. Of the section alone where Prometheus tells them apart, as
     /// Prometheus 3 does, else of all sections of its mechanism; where even that is not known, of all.
-    pub(super) fn failures(&self, key: &str, job: &str) -> f64 {
-        let mechanism = key.strip_suffix("_sd_configs").unwrap_or(key);
+    pub(super) fn failures(&self, mechanism: &str, job: &str) -> f64 {
         let is_failure = |sample: &Sample| sample.name.ends_with("failures_total");
         if matches!(mechanism, "serverset" | "nerve") {
             return self.sum(|sample| sample.name.starts_with("prometheus_treecache_") && is_failure(sample)).unwrap_or_default();
@@ -43,8 +42,7 @@ impl DiscoveryMetrics {
     }
 
     /// Attempts to read the service, successful or not, of the same sections; `None` where they are not counted.
-    pub(super) fn attempts(&self, key: &str, job: &str) -> Option<f64> {
-        let mechanism = key.strip_suffix("_sd_configs").unwrap_or(key);
+    pub(super) fn attempts(&self, mechanism: &str, job: &str) -> Option<f64> {
         let refreshes = self.of_refreshes("prometheus_sd_refresh_duration_seconds_count", mechanism, job);
         let own = format!("prometheus_sd_{mechanism}_fetch_duration_seconds_count");
         refreshes.or_else(|| self.sum(|sample| sample.name == own))
@@ -99,24 +97,27 @@ go_goroutines 33
     fn counters_by_section_or_mechanism() {
         let metrics = DiscoveryMetrics::read(OLD);
         assert_eq!(metrics.not_set_up(), 2.0);
-        for (key, failures, attempts) in [
-            ("triton_sd_configs", 2.0, Some(3.0)),
-            ("uyuni_sd_configs", 15.0, None),
-            ("azure_sd_configs", 1.0, None),
-            ("nerve_sd_configs", 4.0, None),
-            ("stackit_sd_configs", 22.0, None),
+        for (mechanism, failures, attempts) in [
+            ("triton", 2.0, Some(3.0)),
+            ("uyuni", 15.0, None),
+            ("azure", 1.0, None),
+            ("nerve", 4.0, None),
+            ("stackit", 22.0, None),
         ] {
-            assert_eq!((metrics.failures(key, "j"), metrics.attempts(key, "j")), (failures, attempts), "{key}");
+            assert_eq!((metrics.failures(mechanism, "j"), metrics.attempts(mechanism, "j")), (failures, attempts), "{mechanism}");
         }
         let by_job = DiscoveryMetrics::read(
             "prometheus_sd_refresh_failures_total{config=\"a\",mechanism=\"triton\"} 1\n\
              prometheus_sd_refresh_failures_total{config=\"b\",mechanism=\"triton\"} 5\n\
              prometheus_sd_kuma_fetch_failures_total 2\n\
              prometheus_sd_kuma_fetch_duration_seconds_count 8\n\
+             prometheus_sd_refresh_failures_total{config=\"\",mechanism=\"rds\"} 4\n\
+             prometheus_sd_refresh_duration_seconds_count{config=\"\",mechanism=\"rds\"} 9\n\
              prometheus_sd_broken{x 1\n",
         );
-        assert_eq!(by_job.failures("triton_sd_configs", "b"), 5.0);
-        assert_eq!(by_job.failures("triton_sd_configs", "c"), 6.0);
-        assert_eq!((by_job.failures("kuma_sd_configs", "c"), by_job.attempts("kuma_sd_configs", "c")), (2.0, Some(8.0)));
+        assert_eq!(by_job.failures("triton", "b"), 5.0);
+        assert_eq!(by_job.failures("triton", "c"), 6.0);
+        assert_eq!((by_job.failures("rds", "c"), by_job.attempts("rds", "c")), (4.0, Some(9.0)), "which has no job there");
+        assert_eq!((by_job.failures("kuma", "c"), by_job.attempts("kuma", "c")), (2.0, Some(8.0)));
     }
 }

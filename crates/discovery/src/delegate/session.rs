@@ -179,7 +179,7 @@ impl Session {
         metrics: &DiscoveryMetrics,
     ) {
         let mut of_mechanism: BTreeMap<&str, usize> = BTreeMap::new();
-        sections.values().for_each(|wanted| *of_mechanism.entry(&wanted.section.key).or_default() += 1);
+        sections.values().for_each(|wanted| *of_mechanism.entry(wanted.section.mechanism()).or_default() += 1);
         let now = Instant::now().into_std();
         for (digest, Wanted { section, feeds }) in sections.iter().filter(|(digest, _)| !self.refused.contains_key(*digest)) {
             let memory =
@@ -189,9 +189,9 @@ impl Session {
             let reading = Reading {
                 generation,
                 listed,
-                failures: metrics.failures(&section.key, &job),
-                attempts: metrics.attempts(&section.key, &job),
-                sharing: of_mechanism.get(section.key.as_str()).copied().unwrap_or(1),
+                failures: metrics.failures(section.mechanism(), &job),
+                attempts: metrics.attempts(section.mechanism(), &job),
+                sharing: of_mechanism.get(section.mechanism()).copied().unwrap_or(1),
                 not_set_up: metrics.not_set_up(),
             };
             let verdict = memory.judge(&reading, now);

@@ -220,6 +220,30 @@ async fn the_machine_says_who_and_where_it_is() {
     assert!(failing.errors[0].starts_with(expected), "{:?}", failing.errors);
 }
 
+/// As where kvass runs in a container and what the machine answers is not let through to it.
+#[tokio::test]
+async fn a_machine_that_gives_no_token_is_asked_without() {
+    for (status, more, expected) in [
+        (403, None, None),
+        (0, None, None),
+        (400, None, Some("PUT /latest/api/token: server returned HTTP status 400")),
+        (405, Some(("AWS_EC2_METADATA_V1_DISABLED", "true")), Some("PUT /latest/api/token: server returned HTTP status 405")),
+    ] {
+        let aws = start(&[], vec![instances(&["10.0.0.1"], "")]).await;
+        aws.edit(|state| state.token_status = status);
+        let mut variables = vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", aws.service.url.as_str())];
+        variables.extend(more);
+        let (_manager, mut snapshots) = discover_in(environment(&variables), "ec2_sd_configs", &section(&aws, ""));
+        match expected {
+            None => drop(until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.1:80"]).await),
+            Some(expected) => {
+                let failing = until(&mut snapshots, "j", |job| !job.errors.is_empty()).await;
+                assert!(failing.errors[0].contains(expected), "{:?}", failing.errors);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_container_is_given_credentials() {
     let aws = start(&[], vec![instances(&["10.0.0.1"], "")]).await;

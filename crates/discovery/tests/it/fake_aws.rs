@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) lifetime: i64,
     /// How many were given away.
     pub(crate) given: u32,
+    /// What the machine says when it is asked for a token: 0 is nothing. Without one it is asked as of old.
+    pub(crate) token_status: u16,
 }
 
 #[derive(Clone)]
@@ -61,11 +63,17 @@ impl FakeAws {
             answers: answers.iter().map(|(action, replies)| ((*action).to_owned(), replies.clone())).collect(),
             lifetime: 3600,
             given: 0,
+            token_status: 200,
         };
         let state = Arc::new(Mutex::new(state));
         let for_handler = Arc::clone(&state);
-        let service =
-            FakeService::by(move |request| std::future::ready(answer(&mut for_handler.lock().unwrap(), &request))).await;
+        let service = FakeService::by(move |request| {
+            let mut state = for_handler.lock().unwrap();
+            let is_silent = request.method == "PUT" && state.token_status == 0;
+            let reply = answer(&mut state, &request);
+            async move { if is_silent { std::future::pending().await } else { reply } }
+        })
+        .await;
         FakeAws { service, state }
     }
 
@@ -91,12 +99,14 @@ pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
 }
 
 fn answer(state: &mut State, request: &Request) -> Reply {
+    let token = if state.token_status == 200 { "machine-token" } else { "" };
     match request.path.as_str() {
+        "/latest/api/token" if state.token_status != 200 => return Reply::status(state.token_status.max(400)),
         "/latest/api/token" if request.method == "PUT" => {
             let lifetime = request.header("x-aws-ec2-metadata-token-ttl-seconds");
             return if lifetime.is_empty() { Reply::status(400) } else { Reply::json("machine-token") };
         }
-        path if path.starts_with("/latest/") && request.header("x-aws-ec2-metadata-token") != "machine-token" => {
+        path if path.starts_with("/latest/") && request.header("x-aws-ec2-metadata-token") != token => {
             return Reply::status(401);
         }
         "/latest/meta-data/iam/security-credentials/" => return Reply::json("a-role").with("content-type", "text/plain"),

@@ -419,7 +419,9 @@ async fn openstack_from_the_environment() {
 
 #[tokio::test]
 async fn ovhcloud_signs_with_the_servers_time() {
-    let service = FakeService::by(|request| {
+    let ill = Arc::new(AtomicU32::new(500));
+    let status = Arc::clone(&ill);
+    let service = FakeService::by(move |request| {
         let signed = {
             let (host, path, time) = (request.header("host"), &request.path, request.header("x-ovh-timestamp"));
             let text = format!("s3cret+ck+GET+http://{host}{path}++{time}");
@@ -432,22 +434,37 @@ async fn ovhcloud_signs_with_the_servers_time() {
         let reply = match request.path.as_str() {
             "/auth/time" => Reply::json("1700000000"),
             _ if !(known && timely && signed) => Reply::status(403),
-            "/vps" => Reply::json(r#"["a b", "c"]"#),
+            "/vps" => Reply::json(r#"["a b", "c", "ill"]"#),
             "/vps/a%20b" => Reply::json(r#"{"name": "a b", "vcore": 2}"#),
             "/vps/a%20b/ips" => Reply::json(r#"["10.0.0.1"]"#),
             "/vps/c" => Reply::json(r#"{"name": "c"}"#),
             "/vps/c/ips" => Reply::json("[]"),
+            "/vps/ill" => Reply::json(r#"{"name": "ill"}"#).with_status(status.load(Ordering::Relaxed).try_into().unwrap()),
+            "/vps/ill/ips" => Reply::json(r#"["10.0.0.2"]"#),
             _ => Reply::status(404),
         };
         std::future::ready(reply)
     })
     .await;
     let section = |secret: &str| {
-        format!("endpoint: '{}', application_key: ak, application_secret: {secret}, consumer_key: ck, service: vps", service.url)
+        format!(
+            "endpoint: '{}', application_key: ak, application_secret: {secret}, consumer_key: ck, service: vps, refresh_interval: 1s",
+            service.url
+        )
     };
     let (_manager, mut snapshots) = discover_in(environment(&[]), "ovhcloud_sd_configs", &section("s3cret"));
-    let found = until(&mut snapshots, "j", |job| job.complete).await;
-    assert_eq!((addresses(&found), found.groups[0].source.as_str()), (vec!["10.0.0.1".to_owned()], "ovhcloud_vps"));
+    // A server that cannot be read now keeps nobody else from being a target, and itself from nothing it was.
+    let found = until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.1"]).await;
+    assert!(!found.complete && found.errors[0].contains("/vps/ill: server returned HTTP status 500"), "{:?}", found.errors);
+    ill.store(200, Ordering::Relaxed);
+    until(&mut snapshots, "j", |job| job.complete && addresses(job) == ["10.0.0.1", "10.0.0.2"] && job.errors.is_empty()).await;
+    ill.store(503, Ordering::Relaxed);
+    until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.1", "10.0.0.2"] && !job.errors.is_empty()).await;
+    ill.store(460, Ordering::Relaxed);
+    until(&mut snapshots, "j", |job| addresses(job) == ["10.0.0.1"] && job.errors.is_empty()).await;
+    ill.store(429, Ordering::Relaxed);
+    let failing = until(&mut snapshots, "j", |job| !job.errors.is_empty()).await;
+    assert!(failing.errors[0].contains("/vps/ill: server returned HTTP status 429"), "{:?}", failing.errors);
 
     let (_manager, mut snapshots) = discover_in(environment(&[]), "ovhcloud_sd_configs", &section("0ther"));
     let failing = until(&mut snapshots, "j", |job| !job.errors.is_empty()).await;

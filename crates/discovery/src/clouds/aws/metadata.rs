@@ -1,11 +1,19 @@
 //! What the machine or container that kvass runs on says of itself.
 
+use std::time::Duration;
+
+use ::http::{Method, StatusCode};
 use jiff::Timestamp;
 use kvass_config::Secret;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::timeout;
 
 use super::{account::Account, credentials::Credentials};
-use crate::{clouds::web::Message, refresh::RefreshError};
+use crate::{
+    api::{Reply, wrap},
+    clouds::web::Message,
+    refresh::RefreshError,
+};
 
 const INSTANCE: &str = "http://169.254.169.254";
 const TASK: &str = "http://169.254.170.2";
@@ -47,29 +55,63 @@ pub(super) fn printed(output: &[u8]) -> Result<Credentials, RefreshError> {
     answer.credentials("credential_process")
 }
 
-/// The instance metadata service, version 2.
-struct Instance {
+/// The longest wait for an answer of the machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The instance metadata service.
+struct Instance<'a> {
+    account: &'a Account,
     base: String,
-    token: String,
+    /// `None` for version 1, which knows no tokens.
+    token: Option<Secret>,
 }
 
-impl Instance {
-    async fn new(account: &Account) -> Result<Self, RefreshError> {
+impl<'a> Instance<'a> {
+    async fn new(account: &'a Account) -> Result<Self, RefreshError> {
         let environment = &account.environment;
-        if environment.variable("AWS_EC2_METADATA_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        let is_true = |name| environment.variable(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        if is_true("AWS_EC2_METADATA_DISABLED") {
             let problem = "no credentials or region elsewhere, and AWS_EC2_METADATA_DISABLED forbids to ask the machine";
             return Err(RefreshError::Other(problem.to_owned()));
         }
         let base = environment.variable("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|| INSTANCE.to_owned());
-        let base = base.trim_end_matches('/').to_owned();
-        let message = Message { method: ::http::Method::PUT, ..Message::get(format!("{base}/latest/api/token")) };
-        let reply = account.web.send(message.with("x-aws-ec2-metadata-token-ttl-seconds", "300")).await?;
-        let reply = reply.success().map_err(|error| crate::api::wrap("PUT", "/latest/api/token", error))?;
-        Ok(Instance { base, token: String::from_utf8_lossy(&reply.body).into_owned() })
+        let mut instance = Instance { account, base: base.trim_end_matches('/').to_owned(), token: None };
+        match instance.new_token().await {
+            Ok(token) => instance.token = Some(token),
+            // A token is not let through to a container of another network unless the machine is told to.
+            Err(error) if error.status() != Some(StatusCode::BAD_REQUEST) && !is_true("AWS_EC2_METADATA_V1_DISABLED") => {
+                tracing::debug!(%error, "no token of the instance metadata service, version 1 of it is asked");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(instance)
     }
 
-    fn message(&self, path: &str) -> Result<Message, RefreshError> {
-        Message::get(format!("{}{path}", self.base)).with_secret("x-aws-ec2-metadata-token", &self.token)
+    async fn new_token(&self) -> Result<Secret, RefreshError> {
+        const PATH: &str = "/latest/api/token";
+        let message = Message { method: Method::PUT, ..Message::get(format!("{}{PATH}", self.base)) };
+        let reply = self.send(PATH, message.with("x-aws-ec2-metadata-token-ttl-seconds", "300")).await?;
+        Ok(Secret::new(String::from_utf8_lossy(&reply.body)))
+    }
+
+    async fn get(&self, path: &str) -> Result<Reply, RefreshError> {
+        let mut message = Message::get(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            message = message.with_secret("x-aws-ec2-metadata-token", token.reveal())?;
+        }
+        self.send(path, message).await
+    }
+
+    async fn object<T: DeserializeOwned>(&self, path: &str) -> Result<T, RefreshError> {
+        self.get(path).await?.object().map_err(|error| wrap("GET", path, error))
+    }
+
+    /// Any status but 2xx is an error.
+    async fn send(&self, path: &str, message: Message) -> Result<Reply, RefreshError> {
+        let method = message.method.to_string();
+        let late = || RefreshError::Other(format!("the machine did not answer within {} seconds", PATIENCE.as_secs()));
+        let reply = timeout(PATIENCE, self.account.web.send(message)).await.unwrap_or_else(|_| Err(late()));
+        reply.and_then(Reply::success).map_err(|error| wrap(&method, path, error))
     }
 }
 
@@ -78,14 +120,13 @@ const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 /// The credentials of the role that the machine has.
 pub(super) async fn of_instance(account: &Account) -> Result<Credentials, RefreshError> {
     let instance = Instance::new(account).await?;
-    let reply = account.web.send(instance.message(ROLES)?).await?;
-    let reply = reply.success().map_err(|error| crate::api::wrap("GET", ROLES, error))?;
+    let reply = instance.get(ROLES).await?;
     let roles = String::from_utf8_lossy(&reply.body).into_owned();
     let role = roles.lines().next().unwrap_or_default().trim();
     if role.is_empty() {
         return Err(RefreshError::Other("the machine has no role to ask AWS with".to_owned()));
     }
-    let answer: Answer = account.web.object(instance.message(&format!("{ROLES}{role}"))?).await?;
+    let answer: Answer = instance.object(&format!("{ROLES}{role}")).await?;
     answer.credentials("instance metadata")
 }
 
@@ -95,8 +136,7 @@ pub(super) async fn region(account: &Account) -> Result<String, RefreshError> {
     struct Identity {
         region: String,
     }
-    let message = Instance::new(account).await?.message("/latest/dynamic/instance-identity/document")?;
-    let identity: Identity = account.web.object(message).await?;
+    let identity: Identity = Instance::new(account).await?.object("/latest/dynamic/instance-identity/document").await?;
     Ok(identity.region)
 }
 
