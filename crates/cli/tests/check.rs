@@ -90,7 +90,7 @@ scrape_configs:
 #[test]
 fn what_is_refused_is_named_with_its_place() {
     let (_dir, path) = folder(&[
-        ("typo.yml", "global:\n  scrape_intervall: 5s\n"),
+        ("typo.yml", "global:\n  scrape_intervall: 5s\nkvass: {}\n"),
         ("static.yml", "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [ok, '']}]\n"),
         ("good.yml", "{}\n"),
     ]);
@@ -98,11 +98,12 @@ fn what_is_refused_is_named_with_its_place() {
     assert_eq!(code, Some(1));
     let errors: Vec<&str> = errors.lines().collect();
     assert_eq!(errors[0], "typo.yml:2:3: global.scrape_intervall: unknown key, did you mean scrape_interval?");
+    assert_eq!(errors[1], "typo.yml:3:1: kvass: unknown key");
     assert_eq!(
-        errors[1],
+        errors[2],
         "static.yml:3:35: scrape_configs[0].static_configs[0].targets[1]: \"\": no address: __address__ is missing or empty"
     );
-    assert!(errors[2].starts_with("gone.yml: cannot be read: No such file") && errors.len() == 3, "{errors:?}");
+    assert!(errors[3].starts_with("gone.yml: cannot be read: No such file") && errors.len() == 4, "{errors:?}");
     assert!(notes.contains("static.yml: refused by the rules") && notes.contains("good.yml: good by the rules"), "{notes}");
 }
 
