@@ -140,6 +140,32 @@ scrape_configs:
 }
 
 #[test]
+fn targets_in_files_are_judged_by_the_rules_of_their_job() {
+    let text = "\
+scrape_config_files: [more.yml]
+alerting: {alertmanagers: [{file_sd_configs: [{files: [t.json]}]}]}
+scrape_configs:
+- job_name: a
+  file_sd_configs: [{files: [t.json]}]
+- job_name: blackbox
+  file_sd_configs: [{files: [t.json]}]
+  relabel_configs:
+  - {source_labels: [__address__], target_label: __param_target}
+  - {target_label: __address__, replacement: blackbox:9115}
+";
+    let more = "scrape_configs: [{job_name: more, file_sd_configs: [{files: [u.yml]}]}]\n";
+    let targets = r#"[{"targets": ["good:1", "http://bad/path"]}]"#;
+    let (_dir, path) =
+        folder(&[("p.yml", text), ("more.yml", more), ("t.json", targets), ("u.yml", "- targets: ['a b/c']\n- targets: [x]\n")]);
+    let (code, notes, errors) = kvass(&path, &["check", "config", "p.yml"]);
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!((code, lines.len()), (Some(1), 2), "{errors}");
+    assert!(lines[0].starts_with("t.json: job a: \"http://bad/path\": "), "{errors}");
+    assert!(lines[1].starts_with("u.yml: job more: \"a b/c\": "), "{errors}");
+    assert!(notes.starts_with("p.yml: refused by"), "{notes}");
+}
+
+#[test]
 fn the_version_decides() {
     let (_dir, path) =
         folder(&[("p.yml", "scrape_configs: [{job_name: a, static_configs: [{targets: [h], labels: {a-b: c}}]}]\n")]);

@@ -37,7 +37,7 @@ pub(super) fn check(flags: &CheckConfigFlags) -> Report {
         let mut faults = static_targets(&config, &survey, line);
         let mut missing = Vec::new();
         if !flags.syntax_only.0 {
-            let looked = files::look(&survey, line);
+            let looked = files::look(&config, &survey, line);
             faults.extend(looked.faults);
             missing = looked.missing;
         }
