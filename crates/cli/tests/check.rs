@@ -90,7 +90,7 @@ scrape_configs:
 #[test]
 fn what_is_refused_is_named_with_its_place() {
     let (_dir, path) = folder(&[
-        ("typo.yml", "global:\n  scrape_intervall: 5s\n"),
+        ("typo.yml", "global:\n  scrape_intervall: 5s\nkvass: {}\n"),
         ("static.yml", "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [ok, '']}]\n"),
         ("good.yml", "{}\n"),
     ]);
@@ -98,11 +98,12 @@ fn what_is_refused_is_named_with_its_place() {
     assert_eq!(code, Some(1));
     let errors: Vec<&str> = errors.lines().collect();
     assert_eq!(errors[0], "typo.yml:2:3: global.scrape_intervall: unknown key, did you mean scrape_interval?");
+    assert_eq!(errors[1], "typo.yml:3:1: kvass: unknown key");
     assert_eq!(
-        errors[1],
+        errors[2],
         "static.yml:3:35: scrape_configs[0].static_configs[0].targets[1]: \"\": no address: __address__ is missing or empty"
     );
-    assert!(errors[2].starts_with("gone.yml: cannot be read: No such file") && errors.len() == 3, "{errors:?}");
+    assert!(errors[3].starts_with("gone.yml: cannot be read: No such file") && errors.len() == 4, "{errors:?}");
     assert!(notes.contains("static.yml: refused by the rules") && notes.contains("good.yml: good by the rules"), "{notes}");
 }
 
@@ -136,6 +137,32 @@ scrape_configs:
     assert!(notes.contains("\"later.json\": no such file yet"), "{notes}");
     let (code, _, errors) = kvass(&path, &["check", "config", "--syntax-only", "p.yml"]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn targets_in_files_are_judged_by_the_rules_of_their_job() {
+    let text = "\
+scrape_config_files: [more.yml]
+alerting: {alertmanagers: [{file_sd_configs: [{files: [t.json]}]}]}
+scrape_configs:
+- job_name: a
+  file_sd_configs: [{files: [t.json]}]
+- job_name: blackbox
+  file_sd_configs: [{files: [t.json]}]
+  relabel_configs:
+  - {source_labels: [__address__], target_label: __param_target}
+  - {target_label: __address__, replacement: blackbox:9115}
+";
+    let more = "scrape_configs: [{job_name: more, file_sd_configs: [{files: [u.yml]}]}]\n";
+    let targets = r#"[{"targets": ["good:1", "http://bad/path"]}]"#;
+    let (_dir, path) =
+        folder(&[("p.yml", text), ("more.yml", more), ("t.json", targets), ("u.yml", "- targets: ['a b/c']\n- targets: [x]\n")]);
+    let (code, notes, errors) = kvass(&path, &["check", "config", "p.yml"]);
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!((code, lines.len()), (Some(1), 2), "{errors}");
+    assert!(lines[0].starts_with("t.json: job a: \"http://bad/path\": "), "{errors}");
+    assert!(lines[1].starts_with("u.yml: job more: \"a b/c\": "), "{errors}");
+    assert!(notes.starts_with("p.yml: refused by"), "{notes}");
 }
 
 #[test]

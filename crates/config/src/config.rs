@@ -81,8 +81,8 @@ impl Config {
         let mut main = document.root.clone();
         let mut unknown = Vec::new();
         let mut check_and_resolve = |kind, root: &mut Node, file: &Path| {
-            let unknown_keys = if unknown_keys { UnknownKeys::Warn(&mut unknown) } else { UnknownKeys::Refuse };
-            schema::check(kind, Cursor::root(file, root), &mut Rules { line: context.line, unknown_keys })?;
+            let unknown_keys = if unknown_keys { UnknownKeys::Warn(&mut unknown) } else { UnknownKeys::Refuse(Vec::new()) };
+            schema::check(kind, Cursor::root(file, root), Rules { line: context.line, unknown_keys })?;
             paths::resolve(kind, root, file.parent().unwrap_or(Path::new("")));
             Ok::<(), ConfigError>(())
         };

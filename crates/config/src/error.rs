@@ -14,6 +14,7 @@ pub struct ConfigError {
     value: Option<String>,
     message: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    further: Vec<ConfigError>,
 }
 
 #[derive(Debug)]
@@ -27,7 +28,14 @@ struct Place {
 impl ConfigError {
     pub(crate) fn new(file: &Path, line: usize, column: usize, message: impl Into<String>) -> Self {
         let place = Place { file: file.to_owned(), line, column, key: String::new() };
-        ConfigError { place: Box::new(place), value: None, message: message.into(), source: None }
+        ConfigError { place: Box::new(place), value: None, message: message.into(), source: None, further: Vec::new() }
+    }
+
+    /// The first of several, which knows the others; none if there is none.
+    pub(crate) fn first_of(mut errors: impl Iterator<Item = ConfigError>) -> Option<ConfigError> {
+        let mut first = errors.next()?;
+        first.further.extend(errors);
+        Some(first)
     }
 
     pub(crate) fn with_key(mut self, key: impl Into<String>) -> Self {
@@ -73,6 +81,11 @@ impl ConfigError {
     /// The offending value, if the fault is a value and the value may be shown.
     pub fn value(&self) -> Option<&str> {
         self.value.as_deref()
+    }
+
+    /// What else is wrong with the same document, in its order, as far as it was read: unknown keys do not end that.
+    pub fn further(&self) -> &[ConfigError] {
+        &self.further
     }
 
     /// What was expected.

@@ -17,8 +17,7 @@ use crate::{
 pub fn parse_target_groups(text: &str, file: &Path, line: PrometheusLine) -> Result<Vec<TargetGroup>, ConfigError> {
     let document = yaml::parse(text, file)?;
     let root = Cursor::root(file, &document.root);
-    let mut rules = Rules { line, unknown_keys: UnknownKeys::Refuse };
-    schema::check(&TARGET_GROUPS, root, &mut rules)?;
+    schema::check(&TARGET_GROUPS, root, Rules { line, unknown_keys: UnknownKeys::Refuse(Vec::new()) })?;
     root.items().enumerate().map(|(index, group)| static_group(group, index, false)).collect()
 }
 

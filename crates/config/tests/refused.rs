@@ -448,3 +448,35 @@ fn unreadable_included_files_are_an_error() {
     assert_eq!(error.to_string(), "/p.yml:1:23: scrape_config_files[0]: \"/x.yml\": cannot be read");
     assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "no permission");
 }
+
+#[test]
+fn all_unknown_keys_are_known_to_the_first_error() {
+    let text = "\
+global: {kvass: 1}
+scrape_configs:
+- job_name: a
+  metric_path: /m
+  relabel_configs: [{source_labels: [a], target_label: b, if: c}]
+- job_name: b
+  scrape_interval: soon
+  unknown: never reached
+";
+    let error = common::load_as("p.yml", text, V3).unwrap_err();
+    assert_eq!(error.to_string(), "p.yml:1:10: global.kvass: unknown key");
+    let further: Vec<String> = error.further().iter().map(ToString::to_string).collect();
+    assert_eq!(further[0], "p.yml:4:3: scrape_configs[0].metric_path: unknown key, did you mean metrics_path?");
+    assert_eq!(further[1], "p.yml:5:59: scrape_configs[0].relabel_configs[0].if: unknown key");
+    assert!(
+        further[2].starts_with("p.yml:7:20: scrape_configs[1].scrape_interval: \"soon\": expected a duration"),
+        "{further:?}"
+    );
+    assert_eq!(further.len(), 3);
+}
+
+#[test]
+fn a_template_that_is_not_filled_in_is_named_as_one() {
+    let text = "scrape_configs:\n- job_name: a\n  static_configs: [{targets: [{{ host }}]}]\n";
+    let error = common::load_as("p.yml", text, V3).unwrap_err().to_string();
+    let place = "p.yml:3:32: scrape_configs[0].static_configs[0].targets[0]: a mapping key must be a scalar";
+    assert_eq!(error, format!("{place}; if {{{{ … }}}} belongs to a template, it has to be filled in first"));
+}

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use kvass_config::{Config, StaticTarget, Survey};
 use kvass_discovery::resolve;
 use kvass_model::{PrometheusLine, TargetGroup};
+use kvass_service::{LoadError, config_file::chain};
 
 use super::{Accepted, advice, files, load, text};
 use crate::flags::CheckConfigFlags;
@@ -26,6 +27,9 @@ pub(super) fn check(flags: &CheckConfigFlags) -> Report {
             Ok(accepted) => accepted,
             Err(error) => {
                 report.errors.push(text(&error));
+                if let LoadError::Invalid(error) = &error {
+                    report.errors.extend(error.further().iter().map(|further| chain(further)));
+                }
                 continue;
             }
         };
@@ -33,7 +37,7 @@ pub(super) fn check(flags: &CheckConfigFlags) -> Report {
         let mut faults = static_targets(&config, &survey, line);
         let mut missing = Vec::new();
         if !flags.syntax_only.0 {
-            let looked = files::look(&survey, line);
+            let looked = files::look(&config, &survey, line);
             faults.extend(looked.faults);
             missing = looked.missing;
         }

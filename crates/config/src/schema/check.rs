@@ -16,13 +16,23 @@ pub(crate) struct Rules<'a> {
 
 /// What becomes of keys that are not in the table.
 pub(crate) enum UnknownKeys<'a> {
-    Refuse,
+    /// The errors so far.
+    Refuse(Vec<ConfigError>),
     /// Each adds a warning here.
     Warn(&'a mut Vec<String>),
 }
 
-/// Refuses keys that are not known and values of another type than their key asks for.
-pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> Result<(), ConfigError> {
+/// Refuses keys that are not known, all of them up to the first value of another type than its key asks for, and that.
+pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, mut rules: Rules<'_>) -> Result<(), ConfigError> {
+    let fault = check_value(kind, cursor, &mut rules).err();
+    let unknown = match rules.unknown_keys {
+        UnknownKeys::Refuse(errors) => errors,
+        UnknownKeys::Warn(_) => Vec::new(),
+    };
+    ConfigError::first_of(unknown.into_iter().chain(fault)).map_or(Ok(()), Err)
+}
+
+fn check_value(kind: &Kind, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> Result<(), ConfigError> {
     let node = cursor.node();
     if matches!(kind, Kind::Free(_) | Kind::Labels)
         && let Some(entry) = node.entries().iter().find(|entry| entry.overrides)
@@ -32,20 +42,20 @@ pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> R
     }
     match (kind, &node.value) {
         (Kind::Any, _) => Ok(()),
-        (Kind::PathsAsGiven(kind), _) => check(kind, cursor, rules),
+        (Kind::PathsAsGiven(kind), _) => check_value(kind, cursor, rules),
         (Kind::List(_) | Kind::Free(_) | Kind::Section(_) | Kind::Labels, Value::Scalar(scalar)) if scalar.is_null() => Ok(()),
         (Kind::List(kind), Value::List(_)) => cursor.items().try_for_each(|item| {
             if matches!(kind, Kind::Section(_)) && item.node().is_null() {
                 return Err(item.error_without_value("is null, expected a mapping"));
             }
-            check(kind, item, rules)
+            check_value(kind, item, rules)
         }),
-        (Kind::Free(kind), Value::Map(_)) => cursor.pairs().try_for_each(|(_, value)| check(kind, value, rules)),
+        (Kind::Free(kind), Value::Map(_)) => cursor.pairs().try_for_each(|(_, value)| check_value(kind, value, rules)),
         (Kind::Labels, Value::Map(_)) => cursor.pairs().try_for_each(|(name, value)| {
             if !is_label_name(name, rules.line) {
                 return Err(value.error_without_value(format!("expected the key to be {}", label_name_rule(rules.line))));
             }
-            check(&Kind::Text, value, rules)
+            check_value(&Kind::Text, value, rules)
         }),
         (Kind::Section(schema), Value::Map(_)) => check_section(schema, cursor, rules),
         // Not shown: it may be a secret written one level too high.
@@ -66,19 +76,21 @@ pub(crate) fn check(kind: &Kind, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> R
 
 fn check_section(schema: &Schema, cursor: Cursor<'_>, rules: &mut Rules<'_>) -> Result<(), ConfigError> {
     cursor.pairs().zip(cursor.node().entries()).try_for_each(|((key, value), entry)| match schema.field(key) {
-        Some(kind) => check(kind, value, rules),
+        Some(kind) => check_value(kind, value, rules),
         None => {
             let slip = closest(key, schema.keys());
             // The key is at fault, so its place is shown and not that of its value.
             let error = |message| value.error_without_value(message).moved_to(entry.at.line, entry.at.column);
-            match (&mut rules.unknown_keys, slip) {
-                (UnknownKeys::Warn(warnings), _) => {
+            match &mut rules.unknown_keys {
+                UnknownKeys::Warn(warnings) => {
                     warnings.push(error("unknown key, passed on to Prometheus".to_owned()).to_string());
-                    Ok(())
                 }
-                (UnknownKeys::Refuse, Some(known)) => Err(error(format!("unknown key, did you mean {known}?"))),
-                (UnknownKeys::Refuse, None) => Err(error("unknown key".to_owned())),
+                UnknownKeys::Refuse(errors) => errors.push(error(match slip {
+                    Some(known) => format!("unknown key, did you mean {known}?"),
+                    None => "unknown key".to_owned(),
+                })),
             }
+            Ok(())
         }
     })
 }

@@ -144,8 +144,10 @@ impl Builder<'_> {
     }
 
     fn start(&mut self, content: Content, at: Position, anchor: usize) -> Result<(), ConfigError> {
-        if let Some(Open { content: Content::Map { key: None, .. }, .. }) = self.open.last() {
-            return Err(self.error(at, "a mapping key must be a scalar"));
+        if let Some(Open { at: outer, content: Content::Map { key: None, .. }, .. }) = self.open.last() {
+            let is_template = outer.line == at.line && outer.column + 1 == at.column && matches!(content, Content::Map { .. });
+            let hint = if is_template { "; if {{ … }} belongs to a template, it has to be filled in first" } else { "" };
+            return Err(self.error(at, format!("a mapping key must be a scalar{hint}")));
         }
         self.open.push(Open { at, anchor, height: 0, content });
         Ok(())
