@@ -21,6 +21,9 @@ use crate::{
 
 const GRACE: u64 = 60;
 
+/// Why a pod is not asked that should have been gone long ago.
+const OVERDUE: &str = "its pod does not end";
+
 /// A sidecar that holds some targets.
 struct Sidecar {
     url: String,
@@ -71,16 +74,17 @@ impl Fleet {
     }
 
     /// One cycle at a second, with the incarnation of each pod, or why it is not to be asked.
-    async fn cycle(&mut self, second: u64, pods: [Result<&str, &'static str>; 2]) -> Plan {
+    async fn cycle<const SCALE: usize>(&mut self, second: u64, pods: [Result<&str, &'static str>; SCALE]) -> Plan {
         let shards = (0..).zip(pods).zip(&self.shards).map(|((ordinal, pod), sidecar)| ListedShard {
             ordinal,
             name: format!("rep-0-{ordinal}"),
             url: pod.ok().map(|_| sidecar.url.clone()),
             absent: pod.err(),
+            overdue: pod.err() == Some(OVERDUE),
             incarnation: pod.unwrap_or("b").to_owned(),
         });
-        let replica =
-            Replica { id: "m/rep-0".to_owned(), scale: 2, scalable: true, shards: shards.collect(), ..Replica::default() };
+        let scale = u32::try_from(SCALE).unwrap();
+        let replica = Replica { id: "m/rep-0".to_owned(), scale, scalable: true, shards: shards.collect(), ..Replica::default() };
         let now = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
         let term = Leadership::alone().term();
         let context = ObserveContext {
@@ -100,7 +104,7 @@ impl Fleet {
             now,
             targets: (1..=4).map(|hash| (TargetHash(hash), view())).collect(),
             shards: self.memory.views(),
-            scale: 2,
+            scale,
             scalable: true,
             settled: self.memory.settled,
             transfers: std::mem::take(&mut self.memory.transfers),
@@ -160,6 +164,21 @@ async fn targets_of_a_pod_that_terminates_for_ever_go_elsewhere_after_the_grace(
     let mut all = [held(&plan, 0), held(&plan, 1)].concat();
     all.sort_unstable();
     assert_eq!(all, [1, 2, 3, 4], "each on one shard again");
+}
+
+#[tokio::test]
+async fn a_shard_whose_former_pod_never_ends_is_no_shard_to_come() {
+    let mut fleet = Fleet::start().await;
+    // Scaled in, and its node was lost before the pod had ended.
+    fleet.cycle(10, [Ok("a")]).await;
+    for (second, why, access) in [
+        (20, "its pod is terminating", Access::Pending),
+        (30, OVERDUE, Access::Lost),
+        (40, "its pod does not exist", Access::Pending),
+    ] {
+        fleet.cycle(second, [Ok("a"), Err(why)]).await;
+        assert_eq!(fleet.access(1), access, "{why}");
+    }
 }
 
 #[tokio::test]

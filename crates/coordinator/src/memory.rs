@@ -46,6 +46,8 @@ pub(crate) struct ShardMemory {
     pub(crate) url: Option<String>,
     /// Why it has no address.
     absent: Option<&'static str>,
+    /// Its pod does not end, so that no other comes.
+    overdue: bool,
     incarnation: String,
     /// Since when the shard could not be read; from when it was first listed, if it never was.
     unread_since: Option<Timestamp>,
@@ -189,6 +191,7 @@ impl ShardMemory {
     fn listed(&mut self, listed: &ListedShard, first: bool, now: Timestamp) {
         self.name.clone_from(&listed.name);
         self.absent = listed.absent;
+        self.overdue = listed.overdue;
         if self.url != listed.url || self.incarnation != listed.incarnation {
             // Another process: what it refused, pushed or never answered says nothing any more.
             if let Some(reading) = self.reading.take() {
@@ -342,6 +345,8 @@ impl ShardMemory {
                 gone if gone >= context.grace / 4 * 3 => Access::Failing,
                 _ => Access::Holding,
             },
+            // It was never there, and is not coming.
+            Some(_) if self.overdue => Access::Lost,
             Some(_) => Access::Pending,
         };
         if self.access == Access::Lost && before != Access::Lost {

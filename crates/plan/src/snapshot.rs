@@ -86,7 +86,8 @@ pub enum Access {
     /// growth does not repeat while a shard starts.
     #[default]
     Pending,
-    /// Unreachable beyond the grace: its targets may be placed elsewhere, its room is not counted.
+    /// Unreachable beyond the grace, or not to come as its former pod does not end: its targets may be placed elsewhere, its
+    /// room is not counted.
     Lost,
 }
 

@@ -113,6 +113,8 @@ pub(crate) struct ListedShard {
     pub(crate) url: Option<String>,
     /// Why it has none.
     pub(crate) absent: Option<&'static str>,
+    /// Its process should have ended by now and has not, and no other comes in its place before that.
+    pub(crate) overdue: bool,
     /// Changes when another process stands behind the shard.
     pub(crate) incarnation: String,
 }

@@ -95,6 +95,7 @@ impl Processes {
                 ordinal,
                 name: format!("shard-{ordinal}"),
                 absent: shard.sidecar.is_none().then_some("its sidecar does not run"),
+                overdue: false,
                 url: shard.sidecar.map(|_| format!("http://127.0.0.1:{}", shard.api_port)),
                 incarnation: shard.sidecar.map(|p| format!("{}-{}", p.pid, p.start_time)).unwrap_or_default(),
             });

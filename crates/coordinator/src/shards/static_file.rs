@@ -61,7 +61,14 @@ fn replica(index: usize, entry: ReplicaEntry, seen: &mut BTreeMap<String, String
         {
             return Err(problem(format!("url {:?} is that of {other} too", shard.url)));
         }
-        shards.push(ListedShard { ordinal, name: shard.id, incarnation: shard.url.clone(), url: Some(shard.url), absent: None });
+        shards.push(ListedShard {
+            ordinal,
+            name: shard.id,
+            incarnation: shard.url.clone(),
+            url: Some(shard.url),
+            absent: None,
+            overdue: false,
+        });
     }
     let scale = shards.len().try_into().unwrap_or(u32::MAX);
     Ok(Replica { id: format!("static-{index}"), scale, scalable: false, shards, ..Replica::default() })

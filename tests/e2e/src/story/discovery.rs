@@ -19,11 +19,16 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
         line: Line::V3,
         folder: run.join("discovery"),
     };
-    // It would delete what nobody owns, and write endpoints itself.
-    cluster.machine("stop", &["kube-controller-manager"]).await?;
+    // The one would delete what nobody owns, and write endpoints itself; the other ends itself when pods change as no pod does.
+    const DISTURBED: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+    for program in DISTURBED {
+        cluster.machine("stop", &[program]).await?;
+    }
     let mut switch = OfCluster(cluster.clone());
     let told = compare(&mut stage.expectations, cluster.api(), &programs, &environment.kubeconfig, &mut switch).await;
-    cluster.machine("start", &["kube-controller-manager"]).await?;
+    for program in DISTURBED {
+        cluster.machine("start", &[program]).await?;
+    }
     told
 }
 

@@ -251,7 +251,7 @@ impl Found {
             id: id(&self.set),
             scale,
             scalable: !matches!(wish, Wish::Foreign(_)),
-            shards: pods::shards(&self.set, &self.pods, scale, port),
+            shards: pods::shards(&self.set, &self.pods, scale, port, Timestamp::now()),
             incarnation: self.set.uid().unwrap_or_default(),
             stale: self.stale,
             notes: tend::notes(&self.set, &wish),

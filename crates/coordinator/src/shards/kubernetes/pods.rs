@@ -4,15 +4,19 @@
 //! does a rollout, whatever its strategy or partition. The revision of a pod is of no concern: one that is about
 //! to be replaced comes back under the same ordinal and gets its list back.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ContainerPort, Pod},
 };
 use kube::ResourceExt;
 
-use crate::shards::ListedShard;
+use crate::{memory::elapsed, shards::ListedShard};
+
+/// How long a pod may take to be gone after the time by which its containers are killed.
+const OVERDUE: Duration = Duration::from_secs(15);
 
 /// The number of the first pod (`spec.ordinals.start`); shards are counted from 0 all the same.
 pub(super) fn first_number(set: &StatefulSet) -> u32 {
@@ -29,7 +33,7 @@ pub(super) fn by_ordinal<'a>(set: &StatefulSet, pods: &'a [Pod]) -> BTreeMap<u32
 
 /// The shards below `scale`. A pod that is missing, terminating or not ready is listed without address: its
 /// shard goes on holding its targets, as long as the coordinator's grace lets it.
-pub(super) fn shards(set: &StatefulSet, pods: &[Pod], scale: u32, port: u16) -> Vec<ListedShard> {
+pub(super) fn shards(set: &StatefulSet, pods: &[Pod], scale: u32, port: u16, now: Timestamp) -> Vec<ListedShard> {
     let (name, first, pods) = (set.name_any(), first_number(set), by_ordinal(set, pods));
     let shard = |ordinal: u32| {
         let pod = pods.get(&ordinal).copied();
@@ -42,6 +46,7 @@ pub(super) fn shards(set: &StatefulSet, pods: &[Pod], scale: u32, port: u16) -> 
             name: format!("{name}-{}", first.saturating_add(ordinal)),
             url,
             absent,
+            overdue: pod.is_some_and(|pod| is_overdue(pod, now)),
             incarnation: pod.and_then(|pod| pod.uid()).unwrap_or_default(),
         }
     };
@@ -61,6 +66,12 @@ fn address(pod: &Pod, port: u16) -> Result<String, &'static str> {
     let status = pod.status.as_ref();
     let ip = status.and_then(|status| status.pod_ip.as_deref()).filter(|ip| !ip.is_empty()).ok_or("its pod has no address")?;
     Ok(if ip.contains(':') { format!("http://[{ip}]:{port}") } else { format!("http://{ip}:{port}") })
+}
+
+/// Whether the pod should have been gone for a while: its node does not answer, and the set makes no other one before it is
+/// removed. The time of its deletion has its own grace in it.
+fn is_overdue(pod: &Pod, now: Timestamp) -> bool {
+    pod.metadata.deletion_timestamp.as_ref().is_some_and(|end| elapsed(end.0, now) > OVERDUE)
 }
 
 /// Whether the sidecar's container is ready, which says that it and its Prometheus can work. The other containers
@@ -123,7 +134,7 @@ mod tests {
             pod("rep-0-5", "10.0.0.5", true, false),
             pod("rep-0-x", "10.0.0.9", true, false),
         ];
-        let shards = shards(&set(json!({})), &pods, 5, 8080);
+        let shards = shards(&set(json!({})), &pods, 5, 8080, Timestamp::UNIX_EPOCH);
         let addresses: Vec<Result<&str, &str>> =
             shards.iter().map(|s| s.url.as_deref().ok_or(s.absent.unwrap_or_default())).collect();
         assert_eq!(
@@ -137,6 +148,16 @@ mod tests {
             ]
         );
         assert_eq!((shards[4].name.as_str(), shards[4].incarnation.as_str()), ("rep-0-4", "uid-rep-0-4"));
+    }
+
+    #[test]
+    fn a_pod_that_has_not_ended_long_after_its_time_is_overdue() {
+        let pods = [pod("rep-0-0", "10.0.0.1", true, true), pod("rep-0-1", "10.0.0.2", true, false)];
+        let overdue = |now: &str| -> Vec<bool> {
+            shards(&set(json!({})), &pods, 3, 8080, now.parse().unwrap()).iter().map(|shard| shard.overdue).collect()
+        };
+        assert_eq!(overdue("2026-01-01T00:00:15Z"), [false, false, false]);
+        assert_eq!(overdue("2026-01-01T00:00:16Z"), [true, false, false]);
     }
 
     #[test]
@@ -165,7 +186,7 @@ mod tests {
     #[test]
     fn sets_may_count_from_another_number() {
         let pods = [pod("rep-0-2", "10.0.0.2", true, false), pod("rep-0-3", "10.0.0.3", true, false)];
-        let shards = shards(&set(json!({"ordinals": {"start": 3}})), &pods, 1, 8080);
+        let shards = shards(&set(json!({"ordinals": {"start": 3}})), &pods, 1, 8080, Timestamp::UNIX_EPOCH);
         assert_eq!((shards[0].ordinal, shards[0].name.as_str()), (0, "rep-0-3"));
         assert_eq!(shards[0].url.as_deref(), Some("http://10.0.0.3:8080"));
     }
