@@ -281,7 +281,7 @@ fn usable_port(port: u16) -> io::Result<u16> {
 mod tests {
     use super::*;
 
-    fn manager(dir: &Path, program: &str) -> Processes {
+    fn open(dir: &Path, program: &str) -> Result<Processes, ShardError> {
         let options = ProcessShards {
             dir: dir.to_owned(),
             prometheus: "/bin/false".into(),
@@ -290,7 +290,11 @@ mod tests {
             delete_data: false,
             stop_on_exit: true,
         };
-        Processes::new(options, ManagerContext { config_file: "prometheus.yml".into(), program: program.into() }).unwrap()
+        Processes::new(options, ManagerContext { config_file: "prometheus.yml".into(), program: program.into() })
+    }
+
+    fn manager(dir: &Path, program: &str) -> Processes {
+        open(dir, program).unwrap()
     }
 
     /// A stand-in for a process of ours that ignores its arguments and runs until it is ended.
@@ -333,17 +337,7 @@ mod tests {
     #[test]
     fn a_folder_has_one_coordinator_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || {
-            let options = ProcessShards {
-                dir: dir.path().to_owned(),
-                prometheus: "p".into(),
-                prometheus_args: vec![],
-                sidecar_args: vec![],
-                delete_data: false,
-                stop_on_exit: false,
-            };
-            Processes::new(options, ManagerContext { config_file: "c".into(), program: "k".into() })
-        };
+        let open = || open(dir.path(), "k");
         let first = open().unwrap();
         let error = kvass_service::config_file::chain(&open().err().unwrap());
         assert!(error.ends_with("expected a folder of our own: another coordinator that runs uses this folder"), "{error}");
@@ -355,16 +349,7 @@ mod tests {
     fn a_record_that_is_not_one_is_an_error_naming_the_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("shards.json"), "{").unwrap();
-        let options = ProcessShards {
-            dir: dir.path().to_owned(),
-            prometheus: "p".into(),
-            prometheus_args: vec![],
-            sidecar_args: vec![],
-            delete_data: false,
-            stop_on_exit: false,
-        };
-        let context = ManagerContext { config_file: "c".into(), program: "k".into() };
-        let error = Processes::new(options, context).err().unwrap();
+        let error = open(dir.path(), "k").err().unwrap();
         assert!(error.to_string().contains("shards.json"), "{error}");
     }
 }
