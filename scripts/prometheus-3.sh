@@ -14,7 +14,7 @@ if [ -n "${PROMETHEUS_3:-}" ]; then
   exit
 fi
 scripts/need.sh go "install Go, see tests/e2e/README.md, or name a built Prometheus in PROMETHEUS_3"
-out=$PWD/target/tools/prometheus-3
+folder=$PWD/target/tools/prometheus-3
 # All but nomad, which is not among the pinned modules.
 mechanisms=remove_all_sd
 for name in aws azure consul digitalocean dns eureka gce hetzner ionos kubernetes linode marathon moby oci openstack outscale \
@@ -28,11 +28,11 @@ cd "$MODULES/prometheus"
 # shellcheck source=tests/e2e/modules/prometheus/module.sh
 . ./module.sh
 want="$(fingerprint) $mechanisms"
-if [ "$(cat "$out/.from" 2>/dev/null)" != "$want" ]; then
+if [ "$(cat "$folder/.from" 2>/dev/null)" != "$want" ]; then
   say "building ${programs[*]}, which takes some minutes"
-  mkdir -p "$out"
+  mkdir -p "$folder"
   CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS='-buildvcs=false -mod=readonly' \
-    go build -trimpath -tags "$mechanisms" -ldflags "-s -w $ldflags" -o "$out/" "${packages[@]}" >&2
-  echo "$want" > "$out/.from"
+    go build -trimpath -tags "$mechanisms" -ldflags "-s -w $ldflags" -o "$folder/" "${packages[@]}" >&2
+  echo "$want" > "$folder/.from"
 fi
-echo "$out"
+echo "$folder"
